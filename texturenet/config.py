@@ -1,0 +1,180 @@
+"""Every number of a training run, once, with its unit and its source; the flags of train.py derive from it.
+
+`Recipe` is what decides the weights that come out: it is stored in the checkpoint, and a resumed run must agree with
+it. `Run` is where things go and how often one looks. Neither imports torch, so that `--help` is instant.
+"""
+
+from __future__ import annotations
+
+import argparse
+import typing
+from collections.abc import Iterable
+from dataclasses import MISSING, Field, dataclass, field, fields
+from pathlib import Path
+from types import UnionType
+from typing import Any
+
+GENERATORS = ("pyramid", "residual")
+PERCEPTUAL = ("auto", "vgg19", "vgg16", "resnet18", "squeezenet1_1", "lite")
+PRECISIONS = ("auto", "fp32", "bf16", "fp16")
+
+
+def _flag(default: Any, group: str, help: str, choices: Iterable[str] | None = None, least: float | None = None) -> Any:
+    return field(default=default, metadata={"group": group, "help": help, "choices": choices, "least": least})
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What decides the weights."""
+
+    iterations: int = _flag(2000, "training", "optimizer steps; 2,000 at batch 16 in Ulyanov et al. 2016", least=1)
+    batch_size: int = _flag(4, "training", "photos per step", least=1)
+    image_size: int = _flag(256, "training", "side of the training crops, px", least=32)
+    style_size: int = _flag(
+        256, "training", "longer side at which the texture is shown to the loss, px: the larger, the larger the strokes"
+    )
+    learning_rate: float = _flag(
+        # Ulyanov et al. 2017 (texture_nets train.lua) have 1e-3 for 50,000 steps of one photo; a short run of larger
+        # steps that end at zero gets further in the same time.
+        5e-3,
+        "training",
+        "Adam's first step size; falls to zero over the iterations along a cosine",
+    )
+    seed: int = _flag(0, "training", "of weights, crops and noise: the same seed gives the same run", least=0)
+
+    generator: str = _flag("pyramid", "generator", "network to train", GENERATORS)
+    scales: int = _flag(6, "generator", "scales of the pyramid; 6 in texture_nets", least=2)
+    width: int | None = _flag(
+        None, "generator", "channels: per scale of the pyramid (8, as in the paper), or of residual's first layer (32)"
+    )
+    noise_channels: int = _flag(3, "generator", "noise maps per scale; 3 in texture_nets", least=1)
+    noise_factor: float = _flag(1.0, "generator", "what the noise in [0, 1) is multiplied by", least=0)
+    normalization: str = _flag("instance", "generator", "after every convolution", ("instance", "batch"))
+    padding: str | None = _flag(
+        None,
+        "generator",
+        "of every convolution: reflect with photos, circular (so that it tiles) for a texture alone",
+        ("reflect", "circular", "replicate", "zeros"),
+    )
+
+    perceptual: str = _flag(
+        "auto", "perceptual network", "frozen network of the loss; auto: vgg19 if it can be had, else lite", PERCEPTUAL
+    )
+    perceptual_weights: Path | None = _flag(
+        None, "perceptual network", "weights file: torchvision's, Gatys' vgg_conv.pth, jcjohnson's, or lite's form"
+    )
+    perceptual_preprocess: str | None = _flag(
+        None, "perceptual network", "input of a weights file that does not tell", ("torchvision", "caffe")
+    )
+    pooling: str | None = _flag(
+        None, "perceptual network", "between its blocks: the network's own, unless given", ("max", "avg")
+    )
+
+    style_layers: tuple[str, ...] | None = _flag(
+        None, "loss", "layers whose Gram matrices are matched (relu1_1 .. relu5_1, or the network's counterparts)"
+    )
+    style_weights: tuple[float, ...] = _flag((5.0, 6.0, 2.0, 2.0, 2.0), "loss", "one number a style layer")
+    content_layers: tuple[str, ...] | None = _flag(
+        None, "loss", "layers whose features are kept near the photo's (relu4_2, or the network's counterpart)"
+    )
+    content_weights: tuple[float, ...] = _flag((8.0,), "loss", "one number a content layer")
+    tv_weight: float = _flag(1.0, "loss", "total variation: the higher, the smoother", least=0)
+    loss_scale: str = _flag(
+        "relative",
+        "loss",
+        "relative: terms over the energy of their targets, so that weights mean the same for every network and "
+        "texture; raw: the papers' sums",
+        ("relative", "raw"),
+    )
+
+
+@dataclass(frozen=True)
+class Run:
+    """Where things go, and how often one looks."""
+
+    name: str | None = _flag(None, "output", "of the style; default: the texture's file name")
+    checkpoint_dir: Path = _flag(Path("checkpoints"), "output", "NAME.pt is kept here")
+    run_dir: Path = _flag(Path("runs"), "output", "NAME/log.jsonl and NAME/previews are kept here")
+    save_every: int = _flag(200, "output", "steps between checkpoints; Ctrl-C saves too", least=1)
+    preview_every: int = _flag(100, "output", "steps between previews on held-out photos; 0: none", least=0)
+    log_every: int = _flag(10, "output", "steps between lines of the log", least=1)
+    verbose_every: int = _flag(100, "output", "steps between the lines of --verbose", least=1)
+    workers: int = _flag(2, "machine", "processes that decode photos; 0: in the training process", least=0)
+    precision: str = _flag("auto", "machine", "of the networks; auto: bf16 where the chip computes in it", PRECISIONS)
+
+
+def _value_type(spec: Field[Any], owner: type) -> tuple[type, bool]:
+    """(type of one value, whether the flag takes several) of a dataclass field."""
+    hint = typing.get_type_hints(owner)[spec.name]
+    if isinstance(hint, UnionType):
+        hint = next(part for part in typing.get_args(hint) if part is not type(None))
+    if typing.get_origin(hint) is tuple:
+        return typing.get_args(hint)[0], True
+    return hint, False
+
+
+def _checked(kind: type, least: float | None) -> Any:
+    def parse(text: str) -> Any:
+        value = kind(text)
+        if least is not None and not value >= least:
+            raise argparse.ArgumentTypeError(f"{text} is less than {least}")
+        return value
+
+    parse.__name__ = kind.__name__  # argparse names the type by it: "invalid int value"
+    return parse
+
+
+def add_flags(parser: argparse.ArgumentParser, *owners: type) -> None:
+    """One flag per field of the dataclasses, in their groups. A flag that is not typed is absent from the result.
+
+    That lets a resumed run tell what was asked for from what is merely a default.
+    """
+    groups = {group.title: group for group in parser._action_groups}
+    for owner in owners:
+        for spec in fields(owner):
+            meta = spec.metadata
+            group = groups.setdefault(meta["group"], None) or parser.add_argument_group(meta["group"])
+            groups[meta["group"]] = group
+            kind, several = _value_type(spec, owner)
+            default = spec.default
+            shown = " ".join(map(str, default)) if isinstance(default, tuple) else default
+            group.add_argument(
+                f"--{spec.name}",
+                type=_checked(kind, meta["least"]),
+                nargs="+" if several else None,
+                choices=meta["choices"],
+                default=argparse.SUPPRESS,
+                metavar=None if meta["choices"] else kind.__name__.upper(),
+                help=meta["help"] + ("" if default in (None, MISSING) else f" (default: {shown})"),
+            )
+
+
+def given(namespace: argparse.Namespace, owner: type) -> dict[str, Any]:
+    """The fields of a dataclass that were typed as flags."""
+    typed = {spec.name: getattr(namespace, spec.name) for spec in fields(owner) if hasattr(namespace, spec.name)}
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in typed.items()}
+
+
+def to_plain(recipe: Any) -> dict[str, Any]:
+    """A dataclass as a dict of strings, numbers and lists: what a checkpoint may hold."""
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, Path):
+            return str(value)
+        return list(value) if isinstance(value, tuple) else value
+
+    return {spec.name: plain(getattr(recipe, spec.name)) for spec in fields(recipe)}
+
+
+def from_plain(owner: type, values: dict[str, Any]) -> Any:
+    """The inverse of `to_plain`. Unknown names are a ValueError: the file is from a newer version."""
+    names = {spec.name: spec for spec in fields(owner)}
+    if unknown := sorted(set(values) - set(names)):
+        raise ValueError(f"unknown recipe fields {', '.join(unknown)}: made by a newer version of texturenet?")
+    parsed = {}
+    for name, value in values.items():
+        kind, several = _value_type(names[name], owner)
+        if value is not None:
+            value = tuple(kind(item) for item in value) if several else kind(value)
+        parsed[name] = value
+    return owner(**parsed)

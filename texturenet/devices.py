@@ -1,0 +1,73 @@
+"""Where the networks run, and in what precision."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+from torch import nn
+
+Module = TypeVar("Module", bound=nn.Module)
+DEVICES = ("auto", "cpu", "cuda", "mps")
+
+
+def resolve_device(wanted: str) -> torch.device:
+    """The device of that name, "cuda:1" too; "auto": CUDA, else Apple's mps, else the CPU. ValueError if absent."""
+    if wanted == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        device = torch.device(wanted)
+    except RuntimeError:
+        raise ValueError(f"unknown device {wanted!r}; choose from {', '.join(DEVICES)}, or cuda:N") from None
+    if device.type == "cuda":
+        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        if (device.index or 0) >= count:
+            built = f"built for CUDA {torch.version.cuda}" if torch.version.cuda else "a CPU build of torch"
+            found = f"{count} found" if count else f"torch finds none ({built})"
+            raise ValueError(f"{wanted} asked for, but there is no such GPU: {found}; use --cpu, or mend the driver")
+    if device.type == "mps" and not torch.backends.mps.is_available():
+        raise ValueError("mps asked for, but this is no Mac with a Metal GPU; use --cpu")
+    return device
+
+
+def describe(device: torch.device) -> str:
+    """The device in words, for the log."""
+    if device.type == "cuda":
+        return f"{device} ({torch.cuda.get_device_name(device)})"
+    return f"{device} ({torch.get_num_threads()} threads)" if device.type == "cpu" else str(device)
+
+
+def resolve_precision(wanted: str, device: torch.device) -> torch.dtype:
+    """The type that networks compute in. bf16 only where the chip has it: emulated, it is slower than float32."""
+    if wanted != "auto":
+        return {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[wanted]
+    if device.type == "cuda":
+        return torch.bfloat16 if torch.cuda.get_device_capability(device) >= (8, 0) else torch.float16
+    if device.type == "cpu" and torch.cpu._is_avx512_bf16_supported():
+        return torch.bfloat16
+    return torch.float32
+
+
+def place(module: Module, device: torch.device) -> Module:
+    """Move to the device, weights in channels_last, the layout that convolutions are fastest in on every chip."""
+    return module.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+
+
+def free_memory(device: torch.device) -> int | None:
+    """Bytes that can still be taken on the device, or None where it can't be told."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    try:
+        for line in Path("/proc/meminfo").read_text().splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) * 1024
+    except OSError:
+        pass
+    try:
+        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (ValueError, OSError, AttributeError):
+        return None

@@ -1,0 +1,218 @@
+"""Generators: the small networks that are trained, one texture each.
+
+`Pyramid` is the network of Ulyanov et al. 2016 (arXiv 1603.03417, section 3.2) in its instance-norm version (Ulyanov
+et al. 2017, arXiv 1701.02096): at each of K scales the average-pooled photo is joined with noise and passed through a
+block of convolutions; from the coarsest scale up, the result is enlarged and joined with the next finer one, 8 more
+channels a scale. `Residual` is the network of Johnson et al. 2016 with instance norm and enlarge-then-convolve.
+
+Both map a photo (B, 3, H, W) in [0, 1] and noise to a picture of exactly the same H x W, any H, W >= 16: the photo is
+reflected up to the size that the network needs, and the result cropped. Without a photo they synthesise the texture,
+at the size of the noise.
+
+Departures from the papers, each on purpose:
+* The picture is the network's output *added to the photo*, in logit space, through a sigmoid. Instance norm erases the
+  light and the colours of the photo at every scale; this path carries them through, and keeps the result in [0, 1].
+* Noise is an argument, seeded by whoever calls: a result can be repeated, tiled and exported.
+* Reflection padding (circular for textures that have to tile) instead of zeros, which paint a frame.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+NORMALIZATIONS = {
+    "instance": lambda channels: nn.InstanceNorm2d(channels, affine=True),
+    "batch": nn.BatchNorm2d,
+}
+PADDINGS = ("reflect", "circular", "replicate", "zeros")
+SMALLEST = 16  # pixels a side
+
+
+def conv_block(in_channels: int, out_channels: int, kernel: int, normalization: str, padding: str) -> nn.Sequential:
+    """Convolution, normalisation, activation. The norm subtracts the mean, so a bias before it would do nothing."""
+    return nn.Sequential(
+        nn.Conv2d(in_channels, out_channels, kernel, padding=kernel // 2, padding_mode=padding, bias=False),
+        NORMALIZATIONS[normalization](out_channels),
+        nn.LeakyReLU(0.01, inplace=True),
+    )
+
+
+def pad_to(image: Tensor, height: int, width: int) -> Tensor:
+    """Continue (B, C, H, W) by reflection, below and to the right, to height x width, however much larger that is."""
+
+    def reflected(size: int, wanted: int) -> Tensor:
+        index = torch.arange(wanted, device=image.device) % max(2 * size - 2, 1)
+        return torch.where(index < size, index, 2 * size - 2 - index)
+
+    h, w = image.shape[-2:]
+    if (h, w) == (height, width):
+        return image
+    return image[..., reflected(h, height), :][..., reflected(w, width)]
+
+
+def over_photo(update: Tensor, photo: Tensor | None) -> Tensor:
+    """The network's last map as a picture in [0, 1]: a change of the photo's logits, or logits of its own."""
+    if photo is None:
+        return torch.sigmoid(update)
+    return torch.sigmoid(update + torch.logit(photo, eps=0.02))
+
+
+class Pyramid(nn.Module):
+    """Ulyanov's multi-scale generator.
+
+    content          whether it is fed a photo (stylization) or noise alone (texture synthesis)
+    scales           K; the coarsest sees the photo at 1 / 2^(K-1)
+    width            channels that each scale contributes
+    noise_channels   noise maps per scale
+    normalization    a key of `NORMALIZATIONS`; padding one of `PADDINGS`
+    """
+
+    def __init__(
+        self,
+        content: bool = True,
+        scales: int = 6,
+        width: int = 8,
+        noise_channels: int = 3,
+        normalization: str = "instance",
+        padding: str = "reflect",
+    ) -> None:
+        super().__init__()
+        self.content, self.scales, self.noise_channels = content, scales, noise_channels
+        norm = NORMALIZATIONS[normalization]
+
+        def block(in_channels: int, out_channels: int) -> nn.Sequential:
+            """3x3, 3x3, 1x1, as in the paper's figure 2."""
+            return nn.Sequential(
+                conv_block(in_channels, out_channels, 3, normalization, padding),
+                conv_block(out_channels, out_channels, 3, normalization, padding),
+                conv_block(out_channels, out_channels, 1, normalization, padding),
+            )
+
+        inputs = noise_channels + (3 if content else 0)
+        self.enter = nn.ModuleList(block(inputs, width) for _ in range(scales))
+        # Index k joins scale k (8 new channels) with all coarser ones (8 channels each).
+        coarser = [width * (scales - 1 - k) for k in range(scales - 1)]
+        self.norm_coarse = nn.ModuleList(norm(channels) for channels in coarser)
+        self.norm_fine = nn.ModuleList(norm(width) for _ in coarser)
+        self.join = nn.ModuleList(block(channels + width, channels + width) for channels in coarser)
+        self.to_rgb = nn.Conv2d(width * scales, 3, 1)
+
+    def noise_shapes(self, height: int, width: int) -> list[tuple[int, int, int]]:
+        """(C, H, W) of each noise map for a picture of height x width, finest first."""
+        h, w = padded_size(height, width, 2 ** (self.scales - 1))
+        return [(self.noise_channels, h >> k, w >> k) for k in range(self.scales)]
+
+    def forward(self, photo: Tensor | None, noise: Sequence[Tensor]) -> Tensor:
+        """photo (B, 3, H, W) in [0, 1] or None; noise as `noise_shapes` says, (B, C, H/2^k, W/2^k) -> (B, 3, H, W)."""
+        _check_photo(self, photo)
+        padded = None if photo is None else pad_to(photo, *noise[0].shape[-2:])
+        inputs = list(noise)
+        if padded is not None:
+            pooled = padded
+            for k in range(self.scales):
+                pooled = pooled if k == 0 else F.avg_pool2d(pooled, 2)
+                inputs[k] = torch.cat([pooled - 0.5, noise[k]], dim=1)
+        x = self.enter[-1](inputs[-1])
+        for k in reversed(range(self.scales - 1)):
+            x = F.interpolate(x, scale_factor=2.0, mode="nearest")
+            x = self.join[k](torch.cat([self.norm_fine[k](self.enter[k](inputs[k])), self.norm_coarse[k](x)], dim=1))
+        picture = over_photo(self.to_rgb(x).float(), padded)
+        return picture if photo is None else picture[..., : photo.shape[-2], : photo.shape[-1]]
+
+
+class Residual(nn.Module):
+    """Johnson's network: 9x9, two halvings, five residual blocks, two enlargements, 9x9. Noise enters at full size."""
+
+    def __init__(
+        self,
+        content: bool = True,
+        width: int = 32,
+        blocks: int = 5,
+        noise_channels: int = 3,
+        normalization: str = "instance",
+        padding: str = "reflect",
+    ) -> None:
+        super().__init__()
+        self.content, self.noise_channels = content, noise_channels
+
+        def conv(in_channels: int, out_channels: int, kernel: int, stride: int = 1) -> nn.Sequential:
+            block = conv_block(in_channels, out_channels, kernel, normalization, padding)
+            block[0].stride = (stride, stride)
+            return block
+
+        self.enter = nn.Sequential(
+            conv(noise_channels + (3 if content else 0), width, 9),
+            conv(width, 2 * width, 3, stride=2),
+            conv(2 * width, 4 * width, 3, stride=2),
+        )
+        # Linear after the second convolution of a block, as Johnson et al. have it (supplement, table 1).
+        self.blocks = nn.ModuleList(
+            nn.Sequential(conv(4 * width, 4 * width, 3), conv(4 * width, 4 * width, 3)[:2]) for _ in range(blocks)
+        )
+        self.leave = nn.ModuleList([conv(4 * width, 2 * width, 3), conv(2 * width, width, 3)])
+        self.to_rgb = nn.Conv2d(width, 3, 9, padding=4, padding_mode=padding)
+
+    def noise_shapes(self, height: int, width: int) -> list[tuple[int, int, int]]:
+        """One map at full size, see `Pyramid.noise_shapes`."""
+        return [(self.noise_channels, *padded_size(height, width, 4))]
+
+    def forward(self, photo: Tensor | None, noise: Sequence[Tensor]) -> Tensor:
+        """As `Pyramid.forward`."""
+        _check_photo(self, photo)
+        padded = None if photo is None else pad_to(photo, *noise[0].shape[-2:])
+        x = noise[0] if padded is None else torch.cat([padded - 0.5, noise[0]], dim=1)
+        x = self.enter(x)
+        for block in self.blocks:
+            x = x + block(x)
+        for layer in self.leave:
+            x = layer(F.interpolate(x, scale_factor=2.0, mode="nearest"))
+        picture = over_photo(self.to_rgb(x).float(), padded)
+        return picture if photo is None else picture[..., : photo.shape[-2], : photo.shape[-1]]
+
+
+GENERATORS: dict[str, type[Pyramid | Residual]] = {"pyramid": Pyramid, "residual": Residual}
+Generator = Pyramid | Residual
+
+
+def padded_size(height: int, width: int, multiple: int) -> tuple[int, int]:
+    """The size that the network works at: the next multiple, and at least two positions at the coarsest scale.
+
+    One position has no variance for instance norm to divide by, and nothing to reflect.
+    """
+    if min(height, width) < SMALLEST:
+        raise ValueError(
+            f"a picture of {width}x{height} px is too small: it takes at least {SMALLEST}x{SMALLEST}; enlarge it first"
+        )
+    h, w = (max(-(-side // multiple), 2) * multiple for side in (height, width))
+    return h, w
+
+
+def _check_photo(generator: Generator, photo: Tensor | None) -> None:
+    if generator.content and photo is None:
+        raise ValueError("this generator stylizes photos and was given none")
+    if not generator.content and photo is not None:
+        raise ValueError("this generator synthesises a texture and takes no photo")
+
+
+def make_noise(
+    generator: Generator,
+    batch_size: int,
+    height: int,
+    width: int,
+    seed: int,
+    noise_factor: float = 1.0,
+    device: torch.device | str = "cpu",
+) -> list[Tensor]:
+    """Seeded noise for pictures of height x width: uniform [0, 1) times noise_factor, finest scale first.
+
+    Drawn on the CPU whatever the device, so that a seed means the same picture everywhere.
+    """
+    rng = torch.Generator().manual_seed(seed)
+    return [
+        (torch.rand((batch_size, *shape), generator=rng) * noise_factor).to(device)
+        for shape in generator.noise_shapes(height, width)
+    ]

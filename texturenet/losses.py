@@ -1,0 +1,152 @@
+"""The perceptual loss of Gatys et al. 2016 and Ulyanov et al. 2016 (arXiv 1603.03417, section 3).
+
+    L(x) = sum_l a_l content_l(x)  +  sum_l w_l style_l(x)  +  tv_weight tv(x)
+
+    style_l    ||G(F_l) - G(F_l(texture))||^2        G(F) = F F^T / (C H W), Ulyanov's normalisation
+    content_l  ||F_l - F_l(photo)||^2 / (C H W)
+
+Raw values depend on the network and on the picture by orders of magnitude, so weights can't be carried from one to
+another (REFERENCE B5). By default (`scale="relative"`) each style term is divided by the energy of its target,
+||G(F_l(texture))||^2, and each content term by the variance of the photo's features at that layer: 1 then means "as far
+off as a black picture" and "as far off as the photo's mean", whatever the network. `scale="raw"` is the formula above.
+
+Everything here is float32, whatever the features' type: Gram sums exceed what half precision holds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+LOSS_SCALES = ("relative", "raw")
+
+# What a Gram matrix is divided by, for C channels at N = H W positions.
+GRAM_NORMALIZATIONS = {
+    "chw": lambda c, n: c * n,  # Ulyanov et al. 2016, Johnson et al. 2016
+    "hw": lambda _c, n: n,  # TensorFlow's tutorial
+    "gatys": lambda c, n: 2 * c * n,  # squared, it is the 1 / (4 N_l^2 M_l^2) of Gatys et al. 2016, equation 4
+}
+
+
+class FeatureExtractor(Protocol):
+    """What the loss needs of an encoder."""
+
+    def __call__(self, image: Tensor, layers: Iterable[str]) -> dict[str, Tensor]: ...
+
+    def resolve(self, layers: Iterable[str]) -> list[str]: ...
+
+
+def gram(features: Tensor, normalization: str = "chw") -> Tensor:
+    """Correlations between channels: F F^T over all positions, (B, C, H, W) -> (B, C, C) float32.
+
+    normalization  a key of `GRAM_NORMALIZATIONS`
+    """
+    b, c, h, w = features.shape
+    # channels_last memory is already (B, N, C): a view there, where (B, C, N) would be a copy.
+    flat = features.permute(0, 2, 3, 1).reshape(b, h * w, c).float()  # (B, N, C)
+    with torch.autocast(features.device.type, enabled=False):
+        return flat.transpose(1, 2) @ flat / GRAM_NORMALIZATIONS[normalization](c, h * w)  # (B, C, C)
+
+
+def style_loss(grams: Tensor, target: Tensor, scale: str = "raw") -> Tensor:
+    """Squared distance of Gram matrices (B, C, C) to `target` (1, C, C), averaged over the batch; a scalar."""
+    distance = (grams - target).square().sum(dim=(1, 2))
+    return (distance / target.square().sum() if scale == "relative" else distance).mean()
+
+
+def content_loss(features: Tensor, target: Tensor, scale: str = "raw") -> Tensor:
+    """Mean squared distance of features to `target`, both (B, C, H, W), averaged over the batch; a scalar."""
+    target = target.float()
+    distance = (features.float() - target).square().mean(dim=(1, 2, 3))
+    return (distance / target.var(dim=(1, 2, 3)) if scale == "relative" else distance).mean()
+
+
+def tv_loss(image: Tensor) -> Tensor:
+    """Total variation: mean squared difference of neighbours, across plus down; 2 for a black-and-white checkerboard.
+
+    image  (B, 3, H, W). Johnson et al. 2016, section 3.2, as a mean so that its weight does not depend on the size.
+    """
+    across = (image[..., :, 1:] - image[..., :, :-1]).square().mean()
+    down = (image[..., 1:, :] - image[..., :-1, :]).square().mean()
+    return across + down
+
+
+def _weights(name: str, layers: Sequence[str], weights: Sequence[float]) -> dict[str, float]:
+    if len(layers) != len(weights):
+        raise ValueError(
+            f"{name}_weights has {len(weights)} numbers for {len(layers)} {name}_layers "
+            f"({', '.join(layers)}); give one number a layer"
+        )
+    if any(weight < 0 for weight in weights):
+        raise ValueError(f"{name}_weights {list(weights)}: a weight can't be negative")
+    return dict(zip(layers, weights, strict=True))
+
+
+class PerceptualLoss(nn.Module):
+    """The loss against one texture, which is measured once.
+
+    encoder                   an `Encoder`: (image, layers) -> {layer: features}
+    texture                   (1, 3, H, W) in [0, 1]
+    style_weights, content_weights    one number a layer
+    scale                     "relative" or "raw", see above
+    gram_normalization        a key of `GRAM_NORMALIZATIONS`
+    """
+
+    def __init__(
+        self,
+        encoder: FeatureExtractor,
+        texture: Tensor,
+        style_layers: Sequence[str],
+        style_weights: Sequence[float],
+        content_layers: Sequence[str] = (),
+        content_weights: Sequence[float] = (),
+        tv_weight: float = 0.0,
+        scale: str = "relative",
+        gram_normalization: str = "chw",
+    ) -> None:
+        super().__init__()
+        if scale not in LOSS_SCALES:
+            raise ValueError(f"unknown loss_scale {scale!r}; choose from {', '.join(LOSS_SCALES)}")
+        if gram_normalization not in GRAM_NORMALIZATIONS:
+            raise ValueError(
+                f"unknown gram_normalization {gram_normalization!r}; choose from {', '.join(GRAM_NORMALIZATIONS)}"
+            )
+        self.encoder, self.scale, self.normalization = encoder, scale, gram_normalization
+        self.style_weights = _weights("style", encoder.resolve(style_layers), style_weights)
+        self.content_weights = _weights("content", encoder.resolve(content_layers), content_weights)
+        self.tv_weight = tv_weight
+        with torch.no_grad():
+            features = encoder(texture, self.style_weights)
+            self.targets = {layer: gram(features[layer], gram_normalization) for layer in self.style_weights}
+
+    @torch.no_grad()
+    def content_features(self, photo: Tensor) -> dict[str, Tensor]:
+        """What the content terms compare with: features of the photo (B, 3, H, W), without a graph."""
+        return self.encoder(photo, self.content_weights) if self.content_weights else {}
+
+    def forward(self, image: Tensor, content: dict[str, Tensor] | None = None) -> dict[str, Tensor]:
+        """Every term of the loss, as scalars.
+
+        image    (B, 3, H, W) in [0, 1]
+        content  `content_features` of the photos, or None for texture synthesis
+        returns  "total", "style", "content", "tv", weighted as they enter the total, and per layer
+                 "style/relu1_1" ... "content/relu4_2", unweighted
+        """
+        content = content or {}
+        features = self.encoder(image, [*self.style_weights, *content])
+        zero = image.new_zeros(())
+        style, content_total = zero, zero
+        terms: dict[str, Tensor] = {}
+        for layer, weight in self.style_weights.items():
+            loss = style_loss(gram(features[layer], self.normalization), self.targets[layer], self.scale)
+            terms[f"style/{layer}"] = loss
+            style = style + weight * loss
+        for layer, target in content.items():
+            loss = content_loss(features[layer], target, self.scale)
+            terms[f"content/{layer}"] = loss
+            content_total = content_total + self.content_weights[layer] * loss
+        tv = self.tv_weight * tv_loss(image) if self.tv_weight else zero
+        return {"total": style + content_total + tv, "style": style, "content": content_total, "tv": tv, **terms}

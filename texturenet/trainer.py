@@ -1,0 +1,405 @@
+"""The training loop of a texture network (Ulyanov et al. 2016, section 3.3).
+
+Each step draws photos and noise, passes them through the generator, and takes an Adam step down the perceptual loss.
+Everything random in step t (crops, noise) is a function of (seed, t) alone. So a resumed run is the same run, to the
+bit, on the same machine: what a checkpoint has to hold is weights, Adam's moments and t.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import math
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from texturenet import checkpoint, data, images
+from texturenet.config import Recipe, Run, from_plain, to_plain
+from texturenet.devices import place, resolve_precision
+from texturenet.generators import GENERATORS, Generator, make_noise
+from texturenet.losses import PerceptualLoss
+from texturenet.monitor import Listener, PreviewEvent, StepEvent
+from texturenet.perceptual import Encoder, load_encoder
+
+PREVIEW_PHOTOS = 3
+THUMBNAIL_SIZE = 128  # px, the texture kept in the checkpoint
+SIGNAL_EXIT = 128  # a run ended by signal n exits with 128 + n, as shells have it
+
+
+class Interrupted(Exception):
+    """A signal ended the run after its checkpoint was saved."""
+
+    def __init__(self, number: int, path: Path) -> None:
+        super().__init__(f"stopped by {signal.Signals(number).name}; saved {path}")
+        self.exit_code = SIGNAL_EXIT + number
+
+
+class NonFiniteLoss(ValueError):
+    """The loss is NaN or infinite; the last checkpoint is older and good."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """What to train, resolved: every choice made, nothing opened for writing yet."""
+
+    recipe: Recipe
+    run: Run
+    name: str
+    texture: Tensor  # (1, 3, H, W)
+    photos: Sequence[Path]  # empty: a texture alone
+    preview_photos: Sequence[Path]
+    encoder: Encoder
+    device: torch.device
+    resumed: dict[str, Any] | None  # fields of the checkpoint to go on from
+
+    @property
+    def path(self) -> Path:
+        return self.run.checkpoint_dir / f"{self.name}.pt"
+
+    @property
+    def run_dir(self) -> Path:
+        return self.run.run_dir / self.name
+
+    @property
+    def start_step(self) -> int:
+        return self.resumed["step"] if self.resumed else 0
+
+
+def prepare(
+    recipe_given: dict[str, Any],
+    run: Run,
+    texture_path: Path,
+    data_dir: Path | None,
+    categories: Sequence[str],
+    device: torch.device,
+    resume: Path | str | None = None,
+    say: Callable[[str], None] = print,
+) -> Job:
+    """Check every input before the first step, so that a run fails in its first seconds or not at all.
+
+    recipe_given  the Recipe's fields that the user asked for; a resumed run takes the others from its checkpoint
+    resume        a checkpoint, "auto" for the one of the run's name, or None
+    say           receives one line for each choice that was made for the user
+    Raises ValueError or OSError, one line.
+    """
+    texture_name = run.name or texture_path.stem
+    resumed = None
+    if resume is not None:
+        resume_path = run.checkpoint_dir / f"{texture_name}.pt" if resume == "auto" else Path(resume)
+        resumed = checkpoint.load(resume_path)
+        if "training" not in resumed:
+            raise ValueError(f"{resume_path} was made for stylizing alone and can't be resumed")
+    recipe = _recipe(recipe_given, resumed)
+    if resumed and resumed["step"] >= recipe.iterations:
+        raise ValueError(f"{resume_path} has all its {resumed['step']} steps; ask for more with --iterations")
+
+    texture = images.load_image(texture_path, recipe.style_size)
+    if data_dir is None:
+        say("no --data_dir: learning the texture alone, from noise")
+        paths: list[Path] = []
+    else:
+        index = data.find_photos(data_dir, categories)
+        paths = list(index.paths)
+        for line in data.summary(index):
+            say(line)
+    held_out = paths[-PREVIEW_PHOTOS:] if len(paths) > 4 * PREVIEW_PHOTOS else []
+    photos = paths[: len(paths) - len(held_out)]
+
+    encoder = load_encoder(recipe.perceptual, recipe.perceptual_weights, recipe.perceptual_preprocess, recipe.pooling)
+    say(f"perceptual network: {encoder.source}")
+    recipe = replace(
+        recipe,
+        perceptual=encoder.name,
+        pooling=recipe.pooling,
+        width=recipe.width or {"pyramid": 8, "residual": 32}[recipe.generator],
+        padding=recipe.padding or ("reflect" if paths else "circular"),
+        style_layers=tuple(encoder.resolve(recipe.style_layers or encoder.style_layers)),
+        content_layers=tuple(encoder.resolve(recipe.content_layers or encoder.content_layers)),
+    )
+    if resumed:
+        _same_photos(resumed, photos, say)
+        name, run = resumed["name"], run
+    else:
+        name = _free_name(texture_name, run, say)
+    return Job(recipe, run, name, texture, photos, held_out or photos[:PREVIEW_PHOTOS], encoder, device, resumed)
+
+
+def _recipe(asked: dict[str, Any], resumed: dict[str, Any] | None) -> Recipe:
+    if resumed is None:
+        return Recipe(**asked)
+    before = from_plain(Recipe, resumed["recipe"])
+    changed = [name for name, value in asked.items() if name != "iterations" and getattr(before, name) != value]
+    if changed:
+        fields = ", ".join(f"{name} ({getattr(before, name)} before, {asked[name]} now)" for name in changed)
+        raise ValueError(f"can't resume with another recipe: {fields}; leave these flags out, or start a new run")
+    again: Recipe = replace(before, **asked)
+    return again
+
+
+def fingerprint(photos: Sequence[Path]) -> dict[str, Any]:
+    """What a checkpoint remembers of its photos: how many, and a hash of their names in order."""
+    names = "\n".join(path.name for path in photos)
+    return {"count": len(photos), "fingerprint": hashlib.sha256(names.encode()).hexdigest()[:16]}
+
+
+def _same_photos(resumed: dict[str, Any], photos: Sequence[Path], say: Callable[[str], None]) -> None:
+    before, now = resumed["photos"], fingerprint(photos)
+    if (before["count"] == 0) != (now["count"] == 0):
+        then = "a texture alone" if before["count"] == 0 else "photos (--data_dir)"
+        raise ValueError(f"can't resume: {resumed['name']!r} was trained on {then}")
+    if before != now:
+        say(f"other photos than before ({before['count']} then, {now['count']} now): not exactly the same run any more")
+
+
+def _free_name(name: str, run: Run, say: Callable[[str], None]) -> str:
+    """The name itself if the user chose it, else the first that overwrites no checkpoint."""
+    taken = run.checkpoint_dir / f"{name}.pt"
+    if not taken.exists():
+        return name
+    if run.name is not None:
+        raise ValueError(f"{taken} exists; go on with it (--resume), or give another --name")
+    number = next(n for n in range(2, sys.maxsize) if not (run.checkpoint_dir / f"{name}-{n}.pt").exists())
+    say(f"{taken} exists and is kept: this run is called {name}-{number} (--resume goes on with an earlier one)")
+    return f"{name}-{number}"
+
+
+def build(recipe: Recipe, content: bool) -> tuple[Generator, dict[str, Any]]:
+    """A new generator, its weights drawn from the seed, and the checkpoint's `generator` field that rebuilds it."""
+    options: dict[str, Any] = {
+        "content": content,
+        "width": recipe.width,
+        "noise_channels": recipe.noise_channels,
+        "normalization": recipe.normalization,
+        "padding": recipe.padding,
+    }
+    if recipe.generator == "pyramid":
+        options["scales"] = recipe.scales
+    with torch.random.fork_rng():
+        torch.manual_seed(recipe.seed)
+        generator = GENERATORS[recipe.generator](**options)
+    return generator, {"name": recipe.generator, "options": options}
+
+
+def learning_rate(recipe: Recipe, step: int) -> float:
+    """Of the step after `step` steps: a cosine from recipe.learning_rate to zero (Loshchilov and Hutter 2017)."""
+    return recipe.learning_rate * 0.5 * (1 + math.cos(math.pi * step / recipe.iterations))
+
+
+def step_seed(seed: int, step: int) -> int:
+    """One seed per (seed, step), far apart for neighbours."""
+    return int.from_bytes(hashlib.blake2b(f"{seed} {step}".encode(), digest_size=7).digest())
+
+
+def train(job: Job, listeners: Sequence[Listener] = ()) -> Path:
+    """Run the job to its end; returns the checkpoint's path.
+
+    Raises Interrupted after SIGINT or SIGTERM (the state is saved first), NonFiniteLoss (the last checkpoint is kept),
+    OSError where a checkpoint can't be written.
+    """
+    recipe, run, device = job.recipe, job.run, job.device
+    dtype = resolve_precision(run.precision, device)
+    generator, spec = build(recipe, content=bool(job.photos))
+    generator = place(generator, device).train()
+    optimizer = torch.optim.Adam(generator.parameters(), lr=recipe.learning_rate)
+    scaler = torch.amp.GradScaler(device.type, enabled=dtype == torch.float16)
+    if job.resumed:
+        generator.load_state_dict(job.resumed["weights"])
+        optimizer.load_state_dict(job.resumed["training"]["optimizer"])
+        scaler.load_state_dict(job.resumed["training"]["scaler"])
+
+    encoder = place(job.encoder, device)
+    encoder.chain.to(dtype)
+    loss_function = PerceptualLoss(
+        encoder,
+        job.texture.to(device),
+        recipe.style_layers or (),
+        recipe.style_weights,
+        (recipe.content_layers or ()) if job.photos else (),
+        recipe.content_weights if job.photos else (),
+        recipe.tv_weight,
+        recipe.loss_scale,
+    )
+
+    def save(step: int, losses: dict[str, float]) -> None:
+        checkpoint.save(
+            job.path,
+            name=job.name,
+            generator=spec,
+            weights=generator.state_dict(),
+            recipe=to_plain(recipe),
+            perceptual={"name": encoder.name, "source": encoder.source},
+            texture=_thumbnail(job.texture),
+            photos=fingerprint(job.photos),
+            step=step,
+            losses=losses,
+            training={"optimizer": optimizer.state_dict(), "scaler": scaler.state_dict()},
+        )
+
+    def preview(step: int) -> None:
+        sheet = _preview_sheet(job, generator)
+        path = job.run_dir / "previews" / f"{step:06d}.jpg"
+        try:
+            images.save_image(sheet, path)
+            written: Path | None = path
+        except OSError as error:  # a preview is not worth a run
+            print(f"no preview: {error}", file=sys.stderr)
+            written = None
+        for listener in listeners:
+            listener.on_preview(PreviewEvent(step, sheet, written))
+
+    batches = _photo_batches(job)
+    losses: dict[str, float] = dict(job.resumed["losses"]) if job.resumed else {}
+    meter = _Meter(recipe.batch_size)
+    with _signals_caught() as caught:
+        for step in range(job.start_step, recipe.iterations):
+            with meter.waiting():
+                photo = next(batches)
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate(recipe, step)
+            noise = _training_noise(generator, recipe, step, device)
+            with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
+                picture = generator(photo, noise)
+            content = None if photo is None else loss_function.content_features(photo)
+            terms = loss_function(picture, content)
+            optimizer.zero_grad(set_to_none=True)
+            scaler.scale(terms["total"]).backward()
+            scaler.step(optimizer)
+            scaler.update()
+
+            done, last = step + 1, step + 1 == recipe.iterations
+            stopping = bool(caught)
+            saving = last or stopping or done % run.save_every == 0
+            if saving or done % run.log_every == 0 or done == 1:
+                # The only place that waits for the device; a loss that went wrong is found before it can be saved.
+                losses = {name: value.item() for name, value in terms.items()}
+                if not all(map(math.isfinite, losses.values())):
+                    raise NonFiniteLoss(_non_finite_line(losses, done, job))
+                event = StepEvent(done, recipe.iterations, losses, *meter.read(done), learning_rate(recipe, step))
+                for listener in listeners:
+                    listener.on_step(event)
+            if saving:
+                save(done, losses)
+            if run.preview_every and (last or done % run.preview_every == 0) and not stopping:
+                preview(done)
+            if stopping and not last:
+                raise Interrupted(caught[0], job.path)
+    return job.path
+
+
+def _photo_batches(job: Job) -> Iterator[Tensor | None]:
+    """Endless (B, 3, S, S) batches in [0, 1] on the device, or Nones for a texture alone."""
+    recipe = job.recipe
+    if not job.photos:
+        while True:
+            yield None
+    photos = data.Photos(job.photos, recipe.image_size, recipe.seed)
+    cuda = job.device.type == "cuda"
+    for batch in data.batches(photos, recipe.batch_size, job.start_step, job.run.workers, pin_memory=cuda):
+        batch = batch.to(job.device, non_blocking=cuda)
+        yield batch.float().div_(255).contiguous(memory_format=torch.channels_last)
+
+
+def _training_noise(generator: Generator, recipe: Recipe, step: int, device: torch.device) -> list[Tensor]:
+    return make_noise(
+        generator,
+        recipe.batch_size,
+        recipe.image_size,
+        recipe.image_size,
+        step_seed(recipe.seed, step),
+        recipe.noise_factor,
+        device,
+    )
+
+
+@torch.no_grad()
+def _preview_sheet(job: Job, generator: Generator) -> Tensor:
+    """Held-out photos above what the generator makes of them; (1, 3, H, W) on the CPU."""
+    recipe, size, device = job.recipe, job.recipe.image_size, job.device
+    generator.eval()
+    noise = make_noise(generator, 1, size, size, recipe.seed, recipe.noise_factor, device)
+    if not job.photos:
+        tiles = [job.texture, generator(None, noise).cpu()]
+        generator.train()
+        return images.sheet([tiles])
+    rows: list[list[Tensor]] = [[], []]
+    for path in job.preview_photos:
+        try:
+            photo = images.load_image(path, size)
+        except (OSError, ValueError):
+            continue
+        h, w = photo.shape[-2:]
+        noise = make_noise(generator, 1, h, w, recipe.seed, recipe.noise_factor, device)
+        rows[0].append(photo)
+        rows[1].append(generator(photo.to(device), noise).cpu())
+    generator.train()
+    return images.sheet(rows)
+
+
+def _thumbnail(texture: Tensor) -> Tensor:
+    scale = THUMBNAIL_SIZE / max(texture.shape[-2:])
+    small = torch.nn.functional.interpolate(
+        texture, scale_factor=min(scale, 1.0), mode="bilinear", antialias=True, align_corners=False
+    )
+    return small[0].mul(255).round().clamp(0, 255).to(torch.uint8)
+
+
+def _non_finite_line(losses: dict[str, float], step: int, job: Job) -> str:
+    broken = [name for name, value in losses.items() if not math.isfinite(value) and "/" in name]
+    kept = f"; {job.path} of an earlier step is good" if job.path.exists() else ""
+    return (
+        f"step {step}: {', '.join(broken) or 'the loss'} is not a finite number{kept}; "
+        "try a lower --learning_rate, or --precision fp32"
+    )
+
+
+class _Meter:
+    """Photos per second and the share of time spent waiting for them, between two readings."""
+
+    def __init__(self, batch_size: int) -> None:
+        self.batch_size, self.step, self.start, self.waited = batch_size, -1, time.perf_counter(), 0.0
+
+    @contextlib.contextmanager
+    def waiting(self) -> Iterator[None]:
+        begin = time.perf_counter()
+        yield
+        self.waited += time.perf_counter() - begin
+
+    def read(self, step: int) -> tuple[float, float]:
+        now = time.perf_counter()
+        elapsed = max(now - self.start, 1e-9)
+        # The first reading holds the warm-up; a speed from it would make a wrong ETA.
+        speed = (step - self.step) * self.batch_size / elapsed if self.step >= 0 else 0.0
+        wait = min(self.waited / elapsed, 1.0)
+        self.step, self.start, self.waited = step, now, 0.0
+        return speed, wait
+
+
+@contextlib.contextmanager
+def _signals_caught() -> Iterator[list[int]]:
+    """Collects SIGINT and SIGTERM so that a step can end and be saved; a second one acts as usual."""
+    caught: list[int] = []
+    before: dict[int, Any] = {}
+
+    def note(number: int, _frame: Any) -> None:
+        caught.append(number)
+        signal.signal(number, before[number])
+        print("\nfinishing this step and saving (again: stop at once) ...", file=sys.stderr)
+
+    try:
+        for number in map(int, (signal.SIGINT, signal.SIGTERM)):
+            before[number] = signal.signal(number, note)
+    except ValueError:  # not the main thread: whoever started us handles signals
+        pass
+    try:
+        yield caught
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
