@@ -72,10 +72,11 @@ def main(argv: list[str] | None = None) -> int:
     bar = monitor.ProgressBar(job.recipe.iterations, job.start_step, job.run.verbose_every if flags.verbose else 0)
     listeners: list[monitor.Listener] = [bar, monitor.JsonlLog(log_path, job.start_step)]
     if flags.viz:
+        from texturenet.visdom_monitor import VisdomMonitor
+
         history = monitor.read_log(log_path) if job.resumed else []
-        listeners.append(
-            monitor.VisdomMonitor(flags.visdom_server, flags.visdom_port, f"texturenet_{job.name}", history)
-        )
+        env = f"texturenet_{job.name}"
+        listeners.append(VisdomMonitor(flags.visdom_server, flags.visdom_port, env, history, log_path))
     try:
         path = trainer.train(job, listeners)
     except trainer.Interrupted as stop:

@@ -12,7 +12,9 @@ generators         Pyramid and Residual, the trained networks; `make_noise`
 perceptual         frozen encoders with named layers: vgg19, vgg16, resnet18, squeezenet, lite
 losses             gram, content, style, total variation; `PerceptualLoss(encoder)`
 metrics            rmse, psnr, ssim, diversity
-monitor            what a run reports (events), and who listens: tqdm line, JSONL log, visdom
+devices            where the networks run, and in what precision
+monitor            what a run reports (events), and who listens: tqdm line, JSONL log
+visdom_monitor     the listener behind `--viz`
 visdom_server      installs visdom with its page, and starts it: `python -m texturenet.visdom_server`
 data               a COCO root or any folder of pictures -> endless, repeatable batches
 checkpoint         atomic save, safe load, a generator rebuilt from its file alone

@@ -133,8 +133,9 @@ def add_flags(parser: argparse.ArgumentParser, *owners: type) -> None:
     for owner in owners:
         for spec in fields(owner):
             meta = spec.metadata
-            group = groups.setdefault(meta["group"], None) or parser.add_argument_group(meta["group"])
-            groups[meta["group"]] = group
+            if meta["group"] not in groups:
+                groups[meta["group"]] = parser.add_argument_group(meta["group"])
+            group = groups[meta["group"]]
             kind, several = _value_type(spec, owner)
             default = spec.default
             shown = " ".join(map(str, default)) if isinstance(default, tuple) else default

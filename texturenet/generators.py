@@ -18,24 +18,28 @@ Departures from the papers, each on purpose:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Literal, get_args
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-NORMALIZATIONS = {
+NORMALIZATIONS: dict[str, Callable[[int], nn.Module]] = {
     "instance": lambda channels: nn.InstanceNorm2d(channels, affine=True),
     "batch": nn.BatchNorm2d,
 }
-PADDINGS = ("reflect", "circular", "replicate", "zeros")
+Padding = Literal["reflect", "circular", "replicate", "zeros"]
+PADDINGS = get_args(Padding)
 SMALLEST = 16  # pixels a side
 
 
-def conv_block(in_channels: int, out_channels: int, kernel: int, normalization: str, padding: str) -> nn.Sequential:
+def conv_block(
+    in_channels: int, out_channels: int, kernel: int, normalization: str, padding: Padding, stride: int = 1
+) -> nn.Sequential:
     """Convolution, normalisation, activation. The norm subtracts the mean, so a bias before it would do nothing."""
     return nn.Sequential(
-        nn.Conv2d(in_channels, out_channels, kernel, padding=kernel // 2, padding_mode=padding, bias=False),
+        nn.Conv2d(in_channels, out_channels, kernel, stride, kernel // 2, padding_mode=padding, bias=False),
         NORMALIZATIONS[normalization](out_channels),
         nn.LeakyReLU(0.01, inplace=True),
     )
@@ -78,7 +82,7 @@ class Pyramid(nn.Module):
         width: int = 8,
         noise_channels: int = 3,
         normalization: str = "instance",
-        padding: str = "reflect",
+        padding: Padding = "reflect",
     ) -> None:
         super().__init__()
         self.content, self.scales, self.noise_channels = content, scales, noise_channels
@@ -134,15 +138,13 @@ class Residual(nn.Module):
         blocks: int = 5,
         noise_channels: int = 3,
         normalization: str = "instance",
-        padding: str = "reflect",
+        padding: Padding = "reflect",
     ) -> None:
         super().__init__()
         self.content, self.noise_channels = content, noise_channels
 
         def conv(in_channels: int, out_channels: int, kernel: int, stride: int = 1) -> nn.Sequential:
-            block = conv_block(in_channels, out_channels, kernel, normalization, padding)
-            block[0].stride = (stride, stride)
-            return block
+            return conv_block(in_channels, out_channels, kernel, normalization, padding, stride)
 
         self.enter = nn.Sequential(
             conv(noise_channels + (3 if content else 0), width, 9),

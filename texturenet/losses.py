@@ -15,7 +15,7 @@ Everything here is float32, whatever the features' type: Gram sums exceed what h
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
 import torch
@@ -24,7 +24,7 @@ from torch import Tensor, nn
 LOSS_SCALES = ("relative", "raw")
 
 # What a Gram matrix is divided by, for C channels at N = H W positions.
-GRAM_NORMALIZATIONS = {
+GRAM_NORMALIZATIONS: dict[str, Callable[[int, int], int]] = {
     "chw": lambda c, n: c * n,  # Ulyanov et al. 2016, Johnson et al. 2016
     "hw": lambda _c, n: n,  # TensorFlow's tutorial
     "gatys": lambda c, n: 2 * c * n,  # squared, it is the 1 / (4 N_l^2 M_l^2) of Gatys et al. 2016, equation 4

@@ -24,6 +24,7 @@ import urllib.request
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -44,11 +45,12 @@ def _define_missing_torchvision_operators() -> torch.library.Library | None:
             raise
     else:
         return None
-    library = torch.library.Library("torchvision", "DEF")
-    library.define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-    library.define(
-        "qnms(Tensor dets, Tensor dets_scales, Tensor scores, Tensor scores_scales, float iou_threshold) -> Tensor"
-    )
+    library = torch.library.Library("torchvision", "DEF")  # type: ignore[no-untyped-call]
+    for schema in (
+        "nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
+        "qnms(Tensor dets, Tensor dets_scales, Tensor scores, Tensor scores_scales, float iou_threshold) -> Tensor",
+    ):
+        library.define(schema)  # type: ignore[no-untyped-call]
     return library
 
 
@@ -142,7 +144,7 @@ class Encoder(nn.Module):
                 smallest = stride * 2 if self.name.startswith("squeezenet") else stride
         height, width = image.shape[-2:]
         if min(height, width) < smallest:
-            deepest = next(name for name in reversed(self.chain) if name in wanted)
+            deepest = next(name for name in reversed(self.layers) if name in wanted)
             raise ValueError(
                 f"a picture of {width}x{height} px is too small for {deepest} of {self.name}: "
                 f"it takes at least {smallest}x{smallest}"
@@ -172,7 +174,7 @@ def _vgg(widths: tuple[int, ...], convs: tuple[int, ...], pooling: str) -> dict[
     channels = 3
     for block, (width, count) in enumerate(zip(widths, convs, strict=True), start=1):
         for index in range(1, count + 1):
-            padding_mode = "replicate" if (block, index) == (1, 1) else "zeros"
+            padding_mode: Literal["replicate", "zeros"] = "replicate" if (block, index) == (1, 1) else "zeros"
             chain[f"conv{block}_{index}"] = nn.Conv2d(channels, width, 3, padding=1, padding_mode=padding_mode)
             chain[f"relu{block}_{index}"] = nn.ReLU()
             channels = width
@@ -192,8 +194,8 @@ def _resnet18(pooling: str) -> dict[str, nn.Module]:
 
 def _squeezenet(pooling: str) -> dict[str, nn.Module]:
     features = models.squeezenet1_1(weights=None).features
-    names = ("conv1", "relu1", "pool1", "fire2", "fire3", "pool3", "fire4", "fire5", "pool5")
-    names += ("fire6", "fire7", "fire8", "fire9")
+    names = ["conv1", "relu1", "pool1", "fire2", "fire3", "pool3", "fire4", "fire5", "pool5"]
+    names += ["fire6", "fire7", "fire8", "fire9"]
     chain = dict(zip(names, features, strict=True))
     chain["relu1"] = nn.ReLU()  # torchvision's works in place and would overwrite conv1's features
     return chain | {name: _pool(pooling, 3, ceil=True) for name in names if name.startswith("pool")}
@@ -278,12 +280,13 @@ def load_encoder(
     if weights_path is not None:
         state, found, source = _read_weights_file(weights_path, preprocess)
         name = _name_of_state(state) if name == "auto" else name
-        return _assemble(name, state, found, pooling, source)
+        return _assemble(name, state, found, source, pooling)
     if name == "lite":
         return _lite("lite (ships with texturenet)", pooling)
     try:
         wanted = "vgg19" if name == "auto" else name
-        return _assemble(wanted, *_torchvision_weights(wanted), pooling=pooling)
+        state, found, source = _torchvision_weights(wanted)
+        return _assemble(wanted, state, found, source, pooling)
     except ValueError as error:
         if name != "auto":
             raise

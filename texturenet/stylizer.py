@@ -47,7 +47,8 @@ class Stylizer:
         noise_factor  None: as in training
         Raises ValueError for a picture under 16 px or over what memory holds.
         """
-        return self._run(photo, *photo.shape[-2:], seed, noise_factor)
+        height, width = photo.shape[-2:]
+        return self._run(photo, height, width, seed, noise_factor)
 
     def synthesize(self, height: int, width: int, seed: int = 0, noise_factor: float | None = None) -> Tensor:
         """A picture (1, 3, height, width) of the texture itself; from a checkpoint that was trained without photos."""

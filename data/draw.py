@@ -1,0 +1,100 @@
+"""Draw the pictures that the project ships: textures to learn from, and sample scenes in MSCOCO's layout.
+
+python -m data.draw textures                     # data/textures/<name>.jpg, all of them
+python -m data.draw textures --names mosaic --size 1024 --seed 3 --out_dir /tmp/textures
+python -m data.draw sample                       # data/sample/{annotations,train2017,val2017}
+python -m data.draw sample --train 500 --val 20 --out_dir /tmp/coco
+"""
+
+import argparse
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+if __package__ in (None, ""):  # run as a file: `data` is then found next to this folder, not in it
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+import numpy as np
+from PIL import Image
+
+from data.coco_files import write_split
+from data.draw_dead_leaves import dead_leaves
+from data.draw_landscapes import landscape
+from data.draw_textures import TEXTURES, draw_texture
+from data.scene import Scene
+
+HERE = Path(__file__).resolve().parent
+SCENES: dict[str, Callable[[np.random.Generator, int, int], Scene]] = {
+    "dead_leaves": dead_leaves,
+    "landscape": landscape,
+}
+SCENE_SIZES = ((240, 320), (320, 240), (256, 384), (288, 288), (240, 360), (384, 256))  # h, w
+TEXTURE_JPEG_QUALITY = 86
+
+
+def draw_scene(image_id: int, seed: int = 0) -> Scene:
+    """Scene number `image_id` of a seed: the families take turns, at sizes that vary as photos' do."""
+    rng = np.random.default_rng([seed, image_id])
+    family = list(SCENES.values())[image_id % len(SCENES)]
+    h, w = SCENE_SIZES[rng.integers(len(SCENE_SIZES))]
+    return family(rng, h, w)
+
+
+def draw_sample(out_dir: Path, train: int, val: int, seed: int) -> None:
+    """A COCO root of `train` + `val` scenes; the ids of val follow those of train."""
+
+    def scenes(first: int, count: int) -> Iterator[Scene]:
+        return (draw_scene(i, seed) for i in range(first, first + count))
+
+    write_split(out_dir, "train2017", scenes(1, train), first_id=1)
+    write_split(out_dir, "val2017", scenes(1 + train, val), first_id=1 + train)
+
+
+def draw_textures(out_dir: Path, names: Sequence[str], size: int, seed: int) -> None:
+    out_dir.mkdir(parents=True, exist_ok=True)
+    for name in names:
+        path = out_dir / f"{name}.jpg"
+        Image.fromarray(draw_texture(name, size, seed)).save(path, quality=TEXTURE_JPEG_QUALITY, optimize=True)
+        print(path)
+
+
+def positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1, not {value}")
+    return value
+
+
+def build_parser() -> argparse.ArgumentParser:
+    assert __doc__ is not None
+    parser = argparse.ArgumentParser(
+        prog="python -m data.draw", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    shows_defaults = argparse.ArgumentDefaultsHelpFormatter
+    commands = parser.add_subparsers(dest="command", required=True)
+    textures = commands.add_parser("textures", help="draw the textures as JPEG", formatter_class=shows_defaults)
+    textures.add_argument("--names", nargs="+", choices=list(TEXTURES), default=list(TEXTURES), help="which ones")
+    textures.add_argument("--size", type=positive, default=512, help="side of the square picture, in pixels")
+    textures.add_argument("--out_dir", type=Path, default=HERE / "textures", help="folder to write to")
+    sample = commands.add_parser(
+        "sample", help="draw scenes with instance masks as a COCO root", formatter_class=shows_defaults
+    )
+    sample.add_argument("--train", type=positive, default=48, help="number of scenes in train2017")
+    sample.add_argument("--val", type=positive, default=8, help="number of scenes in val2017")
+    sample.add_argument("--out_dir", type=Path, default=HERE / "sample", help="folder to write to")
+    for command in (textures, sample):
+        command.add_argument("--seed", type=int, default=0, help="another seed draws other pictures")
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    args = build_parser().parse_args(argv)
+    if args.command == "textures":
+        draw_textures(args.out_dir, args.names, args.size, args.seed)
+    else:
+        draw_sample(args.out_dir, args.train, args.val, args.seed)
+        print(args.out_dir)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,56 @@
+"""What several tests share: a network of one layer, and small pictures."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from texturenet import images
+
+ROOT = Path(__file__).parents[1]
+
+
+class OneConv:
+    """The smallest feature extractor: one fixed convolution under one name."""
+
+    layers = ("conv",)
+
+    def __init__(self) -> None:
+        self.weight = torch.rand((4, 3, 3, 3), generator=torch.Generator().manual_seed(0)) - 0.5
+
+    def resolve(self, layers: Iterable[str]) -> list[str]:
+        assert set(layers) <= {"conv"}
+        return list(layers)
+
+    def __call__(self, image: Tensor, layers: Iterable[str]) -> dict[str, Tensor]:
+        return {layer: torch.relu(torch.nn.functional.conv2d(image, self.weight)) for layer in layers}
+
+
+@pytest.fixture
+def one_conv() -> OneConv:
+    return OneConv()
+
+
+def picture(height: int, width: int, seed: int = 0, batch: int = 1) -> Tensor:
+    """A smooth coloured picture with some structure, (B, 3, H, W) in [0, 1]."""
+    coarse = torch.rand((batch, 3, 6, 6), generator=torch.Generator().manual_seed(seed))
+    return torch.nn.functional.interpolate(coarse, (height, width), mode="bicubic", align_corners=True).clamp(0, 1)
+
+
+@pytest.fixture
+def photo_dir(tmp_path: Path) -> Path:
+    """A plain folder of six small photos."""
+    folder = tmp_path / "photos"
+    for seed in range(6):
+        images.save_image(picture(48, 64, seed), folder / f"{seed}.png")
+    return folder
+
+
+@pytest.fixture
+def texture_path(tmp_path: Path) -> Path:
+    path = tmp_path / "checks.png"
+    checks = (torch.arange(48)[:, None] // 6 + torch.arange(48) // 6) % 2
+    images.save_image(checks.float().expand(1, 3, 48, 48), path)
+    return path

@@ -1,0 +1,110 @@
+"""The doors between rooms: imports go down only (see texturenet/__init__.py)."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "texturenet"
+
+# Room -> the rooms of ours that it may import. config and devices hold no algorithm: any room above may read them.
+DOORS: dict[str, set[str]] = {
+    "config": set(),
+    "devices": set(),
+    "images": set(),
+    "generators": set(),
+    "perceptual": set(),
+    "losses": set(),
+    "metrics": set(),
+    "monitor": set(),
+    "visdom_server": set(),
+    "visdom_monitor": {"monitor"},
+    "data": {"images"},
+    "checkpoint": {"generators"},
+    "gatys": {"config", "images", "perceptual", "losses", "devices"},
+    "stylizer": {"images", "generators", "checkpoint", "devices"},
+    "evaluate": {
+        "gatys",
+        "stylizer",
+        "metrics",
+        "images",
+        "perceptual",
+        "losses",
+        "generators",
+        "checkpoint",
+        "devices",
+        "config",
+        "trainer",
+    },
+    "trainer": {
+        "config",
+        "devices",
+        "images",
+        "data",
+        "generators",
+        "perceptual",
+        "losses",
+        "checkpoint",
+        "monitor",
+    },
+}
+
+# What only one room may import, so that the others work where it is missing or broken.
+OWNERS = {
+    "visdom": {"visdom_monitor", "visdom_server"},
+    "torchvision": {"perceptual"},
+    "pycocotools": {"data"},
+    "PIL": {"images", "data"},
+    "tqdm": {"monitor", "gatys", "evaluate"},
+    "skimage": {"metrics"},
+    "matplotlib": {"gatys", "evaluate"},
+}
+
+
+def imports(path: Path) -> set[str]:
+    """Dotted names that a file imports, anywhere in it."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+ROOMS = sorted(path.stem for path in PACKAGE.glob("*.py") if path.stem != "__init__")
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_doors(room: str) -> None:
+    names = imports(PACKAGE / f"{room}.py")
+    ours = {name.split(".")[1] for name in names if name.startswith("texturenet.")}
+    assert ours <= DOORS[room], f"{room} opens a door upward: {sorted(ours - DOORS[room])}"
+    for library, owners in OWNERS.items():
+        if any(name.split(".")[0] == library for name in names):
+            assert room in owners, f"{room} imports {library}, which belongs to {sorted(owners)}"
+
+
+def test_every_room_is_on_the_map() -> None:
+    text = (PACKAGE / "__init__.py").read_text()
+    assert [room for room in ROOMS if f"\n{room} " not in text] == []
+
+
+def test_no_door_up() -> None:
+    """The table itself has no circle."""
+    reached: set[str] = set()
+    while ready := [room for room, doors in DOORS.items() if room not in reached and doors <= reached]:
+        reached |= set(ready)
+    assert reached == set(DOORS)
+
+
+def test_help_needs_no_torch() -> None:
+    """`--help` and a typing error answer at once."""
+    for door in ("train.py", "stylize.py"):
+        tree = ast.parse((PACKAGE.parent / door).read_text())
+        top = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
+        modules = {alias.name for node in top if isinstance(node, ast.Import) for alias in node.names}
+        modules |= {str(node.module) for node in top if isinstance(node, ast.ImportFrom)}
+        assert {name for name in modules if name.startswith("texturenet")} <= {"texturenet.config"}
+        assert "torch" not in modules
+    assert not any(name.split(".")[0] == "torch" for name in imports(PACKAGE / "config.py"))

@@ -1,0 +1,117 @@
+import pytest
+import torch
+from conftest import picture
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from texturenet import config
+from texturenet.generators import GENERATORS, NORMALIZATIONS, PADDINGS, Generator, Pyramid, Residual, make_noise, pad_to
+
+SMALL = {"pyramid": {"scales": 4, "width": 4}, "residual": {"width": 4, "blocks": 1}}
+
+
+def small(name: str, **options: object) -> Generator:
+    torch.manual_seed(0)
+    return GENERATORS[name](**(SMALL[name] | options)).eval()
+
+
+def test_names_are_the_flags() -> None:
+    assert tuple(GENERATORS) == config.GENERATORS
+    fields = {spec.name: spec.metadata["choices"] for spec in config.fields(config.Recipe)}
+    assert fields["normalization"] == tuple(NORMALIZATIONS)
+    assert fields["padding"] == PADDINGS
+
+
+@pytest.mark.parametrize("name", GENERATORS)
+@settings(max_examples=25, deadline=None)
+@given(height=st.integers(16, 90), width=st.integers(16, 90))
+def test_any_size_in_the_same_size_out(name: str, height: int, width: int) -> None:
+    generator, photo = small(name), picture(height, width)
+    with torch.no_grad():
+        result = generator(photo, make_noise(generator, 1, height, width, seed=0))
+    assert result.shape == photo.shape
+    assert 0 <= result.min() <= result.max() <= 1
+
+
+def test_the_default_pyramid_takes_16_px_and_says_what_is_too_small() -> None:
+    generator = Pyramid().eval()
+    with torch.no_grad():
+        assert generator(picture(16, 16), make_noise(generator, 1, 16, 16, 0)).shape == (1, 3, 16, 16)
+    with pytest.raises(ValueError, match="15x40 px is too small: it takes at least 16x16"):
+        make_noise(generator, 1, 40, 15, 0)
+
+
+@pytest.mark.parametrize("name", GENERATORS)
+def test_noise_is_all_the_randomness(name: str) -> None:
+    generator, photo = small(name), picture(32, 48)
+    with torch.no_grad():
+        first, again, other = (generator(photo, make_noise(generator, 1, 32, 48, seed)) for seed in (1, 1, 2))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+
+
+def test_noise_is_uniform_times_its_factor() -> None:
+    noise = make_noise(Pyramid(scales=3), 2, 64, 128, seed=0, noise_factor=2.0)
+    assert [tuple(level.shape) for level in noise] == [(2, 3, 64, 128), (2, 3, 32, 64), (2, 3, 16, 32)]
+    assert noise[0].min() >= 0 and 1.9 < noise[0].max() < 2
+    assert noise[0].mean() == pytest.approx(1.0, abs=0.02)
+
+
+@pytest.mark.parametrize("name", GENERATORS)
+@pytest.mark.parametrize("content", [True, False])
+def test_gradient_reaches_every_parameter(name: str, content: bool) -> None:
+    generator = small(name, content=content).train()
+    photo = picture(32, 32, batch=2) if content else None
+    result = generator(photo, make_noise(generator, 2, 32, 32, 0))
+    (result * picture(32, 32, 5)).sum().backward()
+    assert [n for n, p in generator.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0] == []
+
+
+def test_parameter_counts() -> None:
+    """Ulyanov et al. speak of about 65 thousand for five scales of noise; texture_nets' pyramid has 116,915."""
+
+    def count(generator: Generator) -> int:
+        return sum(parameter.numel() for parameter in generator.parameters())
+
+    assert count(Pyramid(content=False, scales=5)) == 71_203
+    assert count(Pyramid()) == 117_587
+    assert count(Residual()) == 1_685_411
+
+
+@pytest.mark.parametrize("name", GENERATORS)
+def test_a_texture_of_circular_padding_tiles(name: str) -> None:
+    """Shifting the noise around the edge shifts the picture around the edge, so edge meets edge like any neighbours."""
+    generator = small(name, content=False, padding="circular")
+    noise = make_noise(generator, 1, 64, 64, 0)
+    shifted = [level.roll(level.shape[-1] // 2, dims=-1) for level in noise]
+    with torch.no_grad():
+        assert torch.allclose(generator(None, noise).roll(32, dims=-1), generator(None, shifted), atol=1e-4)
+
+
+def test_the_photo_shines_through_an_untrained_network() -> None:
+    """The picture is a change of the photo: with no change it is the photo, but for the clipped ends of its range."""
+    generator, photo = Pyramid(), picture(40, 40)
+    torch.nn.init.zeros_(generator.to_rgb.weight)
+    torch.nn.init.zeros_(generator.to_rgb.bias)
+    with torch.no_grad():
+        assert (generator(photo, make_noise(generator, 1, 40, 40, 0)) - photo).abs().max() < 0.021
+
+
+@given(st.integers(1, 20), st.integers(0, 60))
+def test_pad_to_reflects(size: int, extra: int) -> None:
+    row = torch.arange(float(size)).view(1, 1, 1, size)
+    padded = pad_to(row, 1, size + extra)[0, 0, 0]
+    assert torch.equal(padded[:size], row[0, 0, 0])
+    if size > 1:
+        assert ((padded[1:] - padded[:-1]).abs() == 1).all()  # neighbours stay neighbours
+    if 0 < extra < size:
+        assert torch.equal(padded, torch.nn.functional.pad(row, (0, extra, 0, 0), mode="reflect")[0, 0, 0])
+
+
+def test_photo_or_no_photo_is_part_of_the_network() -> None:
+    with pytest.raises(ValueError, match="takes no photo"):
+        generator = small("pyramid", content=False)
+        generator(picture(32, 32), make_noise(generator, 1, 32, 32, 0))
+    with pytest.raises(ValueError, match="was given none"):
+        generator = small("pyramid")
+        generator(None, make_noise(generator, 1, 32, 32, 0))
