@@ -30,7 +30,6 @@ from texturenet.monitor import Listener, PreviewEvent, StepEvent
 from texturenet.perceptual import Encoder, load_encoder
 
 PREVIEW_PHOTOS = 3
-THUMBNAIL_SIZE = 128  # px, the texture kept in the checkpoint
 SIGNAL_EXIT = 128  # a run ended by signal n exits with 128 + n, as shells have it
 
 
@@ -188,6 +187,20 @@ def build(recipe: Recipe, content: bool) -> tuple[Generator, dict[str, Any]]:
     return generator, {"name": recipe.generator, "options": options}
 
 
+def perceptual_loss(recipe: Recipe, encoder: Encoder, texture: Tensor, with_photos: bool) -> PerceptualLoss:
+    """The loss that a recipe means; `with_photos` False: of a texture alone, without content terms."""
+    return PerceptualLoss(
+        encoder,
+        texture,
+        recipe.style_layers or encoder.style_layers,
+        recipe.style_weights,
+        (recipe.content_layers or encoder.content_layers) if with_photos else (),
+        recipe.content_weights if with_photos else (),
+        recipe.tv_weight,
+        recipe.loss_scale,
+    )
+
+
 def learning_rate(recipe: Recipe, step: int) -> float:
     """Of the step after `step` steps: a cosine from recipe.learning_rate to zero (Loshchilov and Hutter 2017)."""
     return recipe.learning_rate * 0.5 * (1 + math.cos(math.pi * step / recipe.iterations))
@@ -217,16 +230,7 @@ def train(job: Job, listeners: Sequence[Listener] = ()) -> Path:
 
     encoder = place(job.encoder, device)
     encoder.chain.to(dtype)
-    loss_function = PerceptualLoss(
-        encoder,
-        job.texture.to(device),
-        recipe.style_layers or (),
-        recipe.style_weights,
-        (recipe.content_layers or ()) if job.photos else (),
-        recipe.content_weights if job.photos else (),
-        recipe.tv_weight,
-        recipe.loss_scale,
-    )
+    loss_function = perceptual_loss(recipe, encoder, job.texture.to(device), with_photos=bool(job.photos))
 
     def save(step: int, losses: dict[str, float]) -> None:
         checkpoint.save(
@@ -236,7 +240,7 @@ def train(job: Job, listeners: Sequence[Listener] = ()) -> Path:
             weights=generator.state_dict(),
             recipe=to_plain(recipe),
             perceptual={"name": encoder.name, "source": encoder.source},
-            texture=_thumbnail(job.texture),
+            texture=job.texture[0].mul(255).round().to(torch.uint8),
             photos=fingerprint(job.photos),
             step=step,
             losses=losses,
@@ -341,14 +345,6 @@ def _preview_sheet(job: Job, generator: Generator) -> Tensor:
         rows[1].append(generator(photo.to(device), noise).cpu())
     generator.train()
     return images.sheet(rows)
-
-
-def _thumbnail(texture: Tensor) -> Tensor:
-    scale = THUMBNAIL_SIZE / max(texture.shape[-2:])
-    small = torch.nn.functional.interpolate(
-        texture, scale_factor=min(scale, 1.0), mode="bilinear", antialias=True, align_corners=False
-    )
-    return small[0].mul(255).round().clamp(0, 255).to(torch.uint8)
 
 
 def _non_finite_line(losses: dict[str, float], step: int, job: Job) -> str:
