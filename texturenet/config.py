@@ -19,7 +19,8 @@ PERCEPTUAL = ("auto", "vgg19", "vgg16", "resnet18", "squeezenet1_1", "lite")
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 
 
-def _flag(default: Any, group: str, help: str, choices: Iterable[str] | None = None, least: float | None = None) -> Any:
+def flag(default: Any, group: str, help: str, choices: Iterable[str] | None = None, least: float | None = None) -> Any:
+    """A dataclass field and the command-line flag that sets it."""
     return field(default=default, metadata={"group": group, "help": help, "choices": choices, "least": least})
 
 
@@ -27,59 +28,59 @@ def _flag(default: Any, group: str, help: str, choices: Iterable[str] | None = N
 class Recipe:
     """What decides the weights."""
 
-    iterations: int = _flag(2000, "training", "optimizer steps; 2,000 at batch 16 in Ulyanov et al. 2016", least=1)
-    batch_size: int = _flag(4, "training", "photos per step", least=1)
-    image_size: int = _flag(256, "training", "side of the training crops, px", least=32)
-    style_size: int = _flag(
+    iterations: int = flag(2000, "training", "optimizer steps; 2,000 at batch 16 in Ulyanov et al. 2016", least=1)
+    batch_size: int = flag(4, "training", "photos per step", least=1)
+    image_size: int = flag(256, "training", "side of the training crops, px", least=32)
+    style_size: int = flag(
         256, "training", "longer side at which the texture is shown to the loss, px: the larger, the larger the strokes"
     )
-    learning_rate: float = _flag(
+    learning_rate: float = flag(
         # Ulyanov et al. 2017 (texture_nets train.lua) have 1e-3 for 50,000 steps of one photo; a short run of larger
         # steps that end at zero gets further in the same time.
         5e-3,
         "training",
         "Adam's first step size; falls to zero over the iterations along a cosine",
     )
-    seed: int = _flag(0, "training", "of weights, crops and noise: the same seed gives the same run", least=0)
+    seed: int = flag(0, "training", "of weights, crops and noise: the same seed gives the same run", least=0)
 
-    generator: str = _flag("pyramid", "generator", "network to train", GENERATORS)
-    scales: int = _flag(6, "generator", "scales of the pyramid; 6 in texture_nets", least=2)
-    width: int | None = _flag(
+    generator: str = flag("pyramid", "generator", "network to train", GENERATORS)
+    scales: int = flag(6, "generator", "scales of the pyramid; 6 in texture_nets", least=2)
+    width: int | None = flag(
         None, "generator", "channels: per scale of the pyramid (8, as in the paper), or of residual's first layer (32)"
     )
-    noise_channels: int = _flag(3, "generator", "noise maps per scale; 3 in texture_nets", least=1)
-    noise_factor: float = _flag(1.0, "generator", "what the noise in [0, 1) is multiplied by", least=0)
-    normalization: str = _flag("instance", "generator", "after every convolution", ("instance", "batch"))
-    padding: str | None = _flag(
+    noise_channels: int = flag(3, "generator", "noise maps per scale; 3 in texture_nets", least=1)
+    noise_factor: float = flag(1.0, "generator", "what the noise in [0, 1) is multiplied by", least=0)
+    normalization: str = flag("instance", "generator", "after every convolution", ("instance", "batch"))
+    padding: str | None = flag(
         None,
         "generator",
         "of every convolution: reflect with photos, circular (so that it tiles) for a texture alone",
         ("reflect", "circular", "replicate", "zeros"),
     )
 
-    perceptual: str = _flag(
+    perceptual: str = flag(
         "auto", "perceptual network", "frozen network of the loss; auto: vgg19 if it can be had, else lite", PERCEPTUAL
     )
-    perceptual_weights: Path | None = _flag(
+    perceptual_weights: Path | None = flag(
         None, "perceptual network", "weights file: torchvision's, Gatys' vgg_conv.pth, jcjohnson's, or lite's form"
     )
-    perceptual_preprocess: str | None = _flag(
+    perceptual_preprocess: str | None = flag(
         None, "perceptual network", "input of a weights file that does not tell", ("torchvision", "caffe")
     )
-    pooling: str | None = _flag(
+    pooling: str | None = flag(
         None, "perceptual network", "between its blocks: the network's own, unless given", ("max", "avg")
     )
 
-    style_layers: tuple[str, ...] | None = _flag(
+    style_layers: tuple[str, ...] | None = flag(
         None, "loss", "layers whose Gram matrices are matched (relu1_1 .. relu5_1, or the network's counterparts)"
     )
-    style_weights: tuple[float, ...] = _flag((5.0, 6.0, 2.0, 2.0, 2.0), "loss", "one number a style layer")
-    content_layers: tuple[str, ...] | None = _flag(
+    style_weights: tuple[float, ...] = flag((5.0, 6.0, 2.0, 2.0, 2.0), "loss", "one number a style layer")
+    content_layers: tuple[str, ...] | None = flag(
         None, "loss", "layers whose features are kept near the photo's (relu4_2, or the network's counterpart)"
     )
-    content_weights: tuple[float, ...] = _flag((8.0,), "loss", "one number a content layer")
-    tv_weight: float = _flag(1.0, "loss", "total variation: the higher, the smoother", least=0)
-    loss_scale: str = _flag(
+    content_weights: tuple[float, ...] = flag((8.0,), "loss", "one number a content layer")
+    tv_weight: float = flag(1.0, "loss", "total variation: the higher, the smoother", least=0)
+    loss_scale: str = flag(
         "relative",
         "loss",
         "relative: terms over the energy of their targets, so that weights mean the same for every network and "
@@ -92,15 +93,15 @@ class Recipe:
 class Run:
     """Where things go, and how often one looks."""
 
-    name: str | None = _flag(None, "output", "of the style; default: the texture's file name")
-    checkpoint_dir: Path = _flag(Path("checkpoints"), "output", "NAME.pt is kept here")
-    run_dir: Path = _flag(Path("runs"), "output", "NAME/log.jsonl and NAME/previews are kept here")
-    save_every: int = _flag(200, "output", "steps between checkpoints; Ctrl-C saves too", least=1)
-    preview_every: int = _flag(100, "output", "steps between previews on held-out photos; 0: none", least=0)
-    log_every: int = _flag(10, "output", "steps between lines of the log", least=1)
-    verbose_every: int = _flag(100, "output", "steps between the lines of --verbose", least=1)
-    workers: int = _flag(2, "machine", "processes that decode photos; 0: in the training process", least=0)
-    precision: str = _flag("auto", "machine", "of the networks; auto: bf16 where the chip computes in it", PRECISIONS)
+    name: str | None = flag(None, "output", "of the style; default: the texture's file name")
+    checkpoint_dir: Path = flag(Path("checkpoints"), "output", "NAME.pt is kept here")
+    run_dir: Path = flag(Path("runs"), "output", "NAME/log.jsonl and NAME/previews are kept here")
+    save_every: int = flag(200, "output", "steps between checkpoints; Ctrl-C saves too", least=1)
+    preview_every: int = flag(100, "output", "steps between previews on held-out photos; 0: none", least=0)
+    log_every: int = flag(10, "output", "steps between lines of the log", least=1)
+    verbose_every: int = flag(100, "output", "steps between the lines of --verbose", least=1)
+    workers: int = flag(2, "machine", "processes that decode photos; 0: in the training process", least=0)
+    precision: str = flag("auto", "machine", "of the networks; auto: bf16 where the chip computes in it", PRECISIONS)
 
 
 def _value_type(spec: Field[Any], owner: type) -> tuple[type, bool]:
@@ -138,6 +139,10 @@ def add_flags(parser: argparse.ArgumentParser, *owners: type) -> None:
             group = groups[meta["group"]]
             kind, several = _value_type(spec, owner)
             default = spec.default
+            if kind is bool:
+                action = argparse.BooleanOptionalAction
+                group.add_argument(f"--{spec.name}", action=action, default=argparse.SUPPRESS, help=meta["help"])
+                continue
             shown = " ".join(map(str, default)) if isinstance(default, tuple) else default
             group.add_argument(
                 f"--{spec.name}",

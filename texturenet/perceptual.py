@@ -304,9 +304,15 @@ def _lite(source: str, pooling: str | None) -> Encoder:
     return _assemble("lite", state, preprocess, source, pooling)
 
 
-def _assemble(name: str, state: dict[str, Tensor], preprocess: str, source: str, pooling: str | None = None) -> Encoder:
+def _unfilled(name: str, pooling: str | None = None) -> dict[str, nn.Module]:
+    """The chain without memory for its weights: they are about to be loaded, and drawing them would cost seconds."""
     architecture = ENCODERS[name]
-    encoder = Encoder(name, architecture.build(pooling or architecture.pooling), preprocess, source)
+    with torch.device("meta"):
+        return architecture.build(pooling or architecture.pooling)
+
+
+def _assemble(name: str, state: dict[str, Tensor], preprocess: str, source: str, pooling: str | None = None) -> Encoder:
+    encoder = Encoder(name, _unfilled(name, pooling), preprocess, source)
     own = encoder.chain.state_dict()
     state = {key: value.float() for key, value in _canonical_keys(name, state).items() if key in own}
     unfit = [key for key in own if key not in state or state[key].shape != own[key].shape]
@@ -315,7 +321,7 @@ def _assemble(name: str, state: dict[str, Tensor], preprocess: str, source: str,
     first = next(iter(own))
     if preprocess == "caffe":
         state[first] = state[first].flip(1)  # BGR -> RGB
-    encoder.chain.load_state_dict(state)
+    encoder.chain.load_state_dict(state, assign=True)
     return encoder
 
 
@@ -328,7 +334,7 @@ def _canonical_keys(name: str, state: dict[str, Tensor]) -> dict[str, Tensor]:
         }
     if "features.0.weight" not in state:
         return state
-    chain = tuple(ENCODERS[name].build("max"))
+    chain = tuple(_unfilled(name))
     # torchvision numbers the same chain, except that VGG's last pooling and squeezenet's classifier follow after it.
     return {
         f"{chain[int(index)]}.{rest}": value
@@ -342,7 +348,7 @@ def _canonical_keys(name: str, state: dict[str, Tensor]) -> dict[str, Tensor]:
 def _name_of_state(state: dict[str, Tensor]) -> str:
     """Which network a file holds, by the widths and the number of its convolutions."""
     for name in ENCODERS:
-        own = Encoder(name, ENCODERS[name].build("max"), "torchvision").chain.state_dict()
+        own = nn.ModuleDict(_unfilled(name)).state_dict()
         found = _canonical_keys(name, state)
         if all(key in found and found[key].shape == value.shape for key, value in own.items()):
             return name

@@ -90,7 +90,7 @@ def plan(pictures: Sequence[Path], output: Path | None, style: str) -> list[Work
 
     output  a file (one picture), a folder, or None: `stylized/`
     A result is called after its picture and the style, `amber-mosaic.jpg`. Raises ValueError for an empty folder, for
-    one output file for several pictures, or where a result would replace a source.
+    one output file for several pictures, or where a result would replace a source or another result.
     """
     single_file = output is not None and output.suffix.lower() in images.SAVE_FORMATS and not output.is_dir()
     folder = output if output is not None and not single_file else OUTPUT_DIR
@@ -100,7 +100,10 @@ def plan(pictures: Sequence[Path], output: Path | None, style: str) -> list[Work
         if len(work) != 1:
             raise ValueError(f"-o {output} is one file, but there are {len(work)} pictures; name a folder")
         work = [Work(work[0].source, output)]
+    sources: dict[Path, Path] = {}
     for item in work:
+        if (other := sources.setdefault(item.target, item.source)) != item.source:
+            raise ValueError(f"{other} and {item.source} would both become {item.target}; paint them into two folders")
         if item.target.resolve() == item.source.resolve():
             raise ValueError(f"{item.target} would replace the picture itself; choose another -o")
     return work

@@ -12,6 +12,7 @@ import hashlib
 import math
 import signal
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -100,6 +101,8 @@ def prepare(
     if resumed and resumed["step"] >= recipe.iterations:
         raise ValueError(f"{resume_path} has all its {resumed['step']} steps; ask for more with --iterations")
 
+    for folder in (run.checkpoint_dir, run.run_dir):
+        _require_writable(folder)
     texture = images.load_image(texture_path, recipe.style_size)
     if data_dir is None:
         say("no --data_dir: learning the texture alone, from noise")
@@ -129,6 +132,15 @@ def prepare(
     else:
         name = _free_name(texture_name, run, say)
     return Job(recipe, run, name, texture, photos, held_out or photos[:PREVIEW_PHOTOS], encoder, device, resumed)
+
+
+def _require_writable(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise OSError(f"can't write to {folder}: {error.strerror}; choose another folder") from None
 
 
 def _recipe(asked: dict[str, Any], resumed: dict[str, Any] | None) -> Recipe:

@@ -1,0 +1,278 @@
+import os
+import signal
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from conftest import picture
+
+from texturenet import checkpoint, data, images, monitor, trainer
+from texturenet.config import Recipe, Run, from_plain, to_plain
+from texturenet.trainer import Interrupted, Job, NonFiniteLoss, learning_rate, prepare, step_seed, train
+
+# As small as the rooms allow: two scales of 4 channels, 32 px, 2 photos a step.
+TINY: dict[str, Any] = {
+    "iterations": 4,
+    "batch_size": 2,
+    "image_size": 32,
+    "style_size": 32,
+    "scales": 3,
+    "width": 4,
+    "perceptual": "lite",
+}
+
+
+class Recorder:
+    """A listener that keeps what it hears."""
+
+    def __init__(self) -> None:
+        self.steps: list[monitor.StepEvent] = []
+        self.previews: list[monitor.PreviewEvent] = []
+
+    def on_step(self, event: monitor.StepEvent) -> None:
+        self.steps.append(event)
+
+    def on_preview(self, event: monitor.PreviewEvent) -> None:
+        self.previews.append(event)
+
+    def close(self) -> None:
+        pass
+
+
+def job(
+    tmp_path: Path,
+    texture_path: Path,
+    data_dir: Path | None,
+    recipe: dict[str, Any] | None = None,
+    resume: Path | str | None = None,
+    **run: Any,
+) -> Job:
+    defaults = {"log_every": 1, "preview_every": 0, "save_every": 100, "workers": 0, "name": "s"}
+    places = {"checkpoint_dir": tmp_path / "checkpoints", "run_dir": tmp_path / "runs"}
+    options = Run(**(defaults | places | run))
+    return prepare(
+        TINY | (recipe or {}) if resume is None else (recipe or {}),
+        options,
+        texture_path,
+        data_dir,
+        (),
+        torch.device("cpu"),
+        resume,
+        say=lambda _: None,
+    )
+
+
+def weights(path: Path) -> dict[str, torch.Tensor]:
+    return checkpoint.load(path)["weights"]  # type: ignore[no-any-return]
+
+
+def assert_same_weights(one: Path, other: Path) -> None:
+    first, second = weights(one), weights(other)
+    assert first.keys() == second.keys()
+    assert [name for name in first if not torch.equal(first[name], second[name])] == []
+
+
+@pytest.mark.parametrize("generator", ["pyramid", "residual"])
+@pytest.mark.parametrize("with_photos", [True, False])
+def test_two_steps_of_each_kind(
+    generator: str, with_photos: bool, tmp_path: Path, texture_path: Path, photo_dir: Path
+) -> None:
+    listener = Recorder()
+    recipe = {"iterations": 2, "generator": generator}
+    path = train(job(tmp_path, texture_path, photo_dir if with_photos else None, recipe, preview_every=2), [listener])
+    fields = checkpoint.load(path)
+    assert fields["step"] == 2
+    assert fields["photos"]["count"] == (6 if with_photos else 0)
+    assert fields["generator"]["options"]["content"] is with_photos
+    assert fields["generator"]["options"]["padding"] == ("reflect" if with_photos else "circular")
+    assert fields["texture"].dtype == torch.uint8
+    assert [event.step for event in listener.steps] == [1, 2]
+    assert {"total", "style", "content", "tv", "style/relu1_1"} <= listener.steps[-1].losses.keys()
+    assert ("content/relu4_2" in listener.steps[-1].losses) is with_photos
+    (preview,) = listener.previews
+    assert preview.path is not None and preview.path.is_file()
+
+
+@pytest.mark.slow
+def test_the_loss_falls(tmp_path: Path, texture_path: Path, photo_dir: Path) -> None:
+    listener = Recorder()
+    images.save_image(picture(48, 48, 9), texture_path)
+    train(job(tmp_path, texture_path, photo_dir, {"iterations": 80, "learning_rate": 0.02}), [listener])
+    total = [event.losses["total"] for event in listener.steps]
+    assert sum(total[-20:]) < 0.8 * sum(total[:20])
+
+
+def test_four_steps_are_two_and_two(tmp_path: Path, texture_path: Path, photo_dir: Path) -> None:
+    """A run that is interrupted, and resumed with another number of workers, is the same run to the bit."""
+    straight, broken = Recorder(), Recorder()
+    whole = train(job(tmp_path / "whole", texture_path, photo_dir), [straight])
+
+    first = job(tmp_path / "parts", texture_path, photo_dir)
+    with pytest.raises(Interrupted):
+        train(first, [broken, KillAfter(2, signal.SIGINT)])
+    second = job(tmp_path / "parts", texture_path, photo_dir, resume="auto", workers=1)
+    assert second.start_step == 2
+    assert_same_weights(whole, train(second, [broken]))
+    assert [event.losses for event in straight.steps] == [event.losses for event in broken.steps]
+
+
+class KillAfter(Recorder):
+    """Sends this process a signal at a step."""
+
+    def __init__(self, step: int, number: signal.Signals) -> None:
+        super().__init__()
+        self.step, self.number = step, number
+
+    def on_step(self, event: monitor.StepEvent) -> None:
+        # The step that the signal falls into is finished, so it is sent one step before.
+        if event.step == self.step - 1:
+            os.kill(os.getpid(), self.number)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_saves_and_stops(number: signal.Signals, tmp_path: Path, texture_path: Path, photo_dir: Path) -> None:
+    with pytest.raises(Interrupted) as caught:
+        train(job(tmp_path, texture_path, photo_dir), [KillAfter(3, number)])
+    assert caught.value.exit_code == 128 + number
+    assert checkpoint.load(tmp_path / "checkpoints" / "s.pt")["step"] == 3
+    assert signal.getsignal(number) in (signal.default_int_handler, signal.SIG_DFL)
+
+
+def test_same_seed_same_weights_other_seed_others(tmp_path: Path, texture_path: Path, photo_dir: Path) -> None:
+    paths = [
+        train(job(tmp_path / str(i), texture_path, photo_dir, {"iterations": 2, "seed": seed}))
+        for i, seed in enumerate([5, 5, 6])
+    ]
+    assert_same_weights(paths[0], paths[1])
+    assert not all(torch.equal(a, b) for a, b in zip(weights(paths[0]).values(), weights(paths[2]).values(), strict=True))
+
+
+def test_training_leaves_the_callers_randomness_alone(tmp_path: Path, texture_path: Path, photo_dir: Path) -> None:
+    torch.manual_seed(1)
+    expected = torch.rand(3)
+    torch.manual_seed(1)
+    train(job(tmp_path, texture_path, photo_dir, {"iterations": 1}))
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_a_loss_that_is_not_finite_stops_before_it_is_saved(
+    tmp_path: Path, texture_path: Path, photo_dir: Path
+) -> None:
+    path = tmp_path / "checkpoints" / "s.pt"
+    train(job(tmp_path, texture_path, photo_dir, {"iterations": 2}))
+    good = path.read_bytes()
+    resumed = job(tmp_path, texture_path, photo_dir, {"iterations": 9}, resume="auto")
+    broken = replace(resumed, recipe=replace(resumed.recipe, learning_rate=1e38))
+    with pytest.raises(NonFiniteLoss, match=r"step 4: style/relu1_1.* not a finite number; .*s.pt of an earlier step"):
+        train(broken)
+    assert path.read_bytes() == good
+
+
+def test_fp16_and_bf16_and_fp32_agree(tmp_path: Path, texture_path: Path, photo_dir: Path) -> None:
+    totals = {}
+    for precision in ("fp32", "bf16"):
+        listener = Recorder()
+        train(job(tmp_path / precision, texture_path, photo_dir, {"iterations": 1}, precision=precision), [listener])
+        totals[precision] = listener.steps[0].losses["total"]
+    assert totals["bf16"] == pytest.approx(totals["fp32"], rel=0.02)
+
+
+def test_previews_are_of_photos_held_out(tmp_path: Path, texture_path: Path, photo_dir: Path) -> None:
+    for seed in range(6, 14):
+        images.save_image(picture(40, 40, seed), photo_dir / f"{seed}.png")
+    prepared = job(tmp_path, texture_path, photo_dir)
+    assert len(prepared.photos) == 11
+    assert len(prepared.preview_photos) == 3
+    assert not set(prepared.photos) & set(prepared.preview_photos)
+
+
+def test_an_unreadable_preview_photo_and_preview_folder_cost_nothing(
+    tmp_path: Path, texture_path: Path, photo_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    prepared = job(tmp_path, texture_path, photo_dir, {"iterations": 2}, preview_every=1)
+    (prepared.run_dir).parent.mkdir(parents=True, exist_ok=True)
+    prepared.run_dir.write_text("a file where the folder should be")
+    train(prepared)
+    assert "no preview: " in capsys.readouterr().err
+
+
+# --- what is refused, before the first step ---------------------------------------------------------------------------
+
+
+def test_resume_refuses_another_recipe(tmp_path: Path, texture_path: Path, photo_dir: Path) -> None:
+    train(job(tmp_path, texture_path, photo_dir))
+    for recipe, message in [
+        ({"iterations": 8, "batch_size": 3}, r"another recipe: batch_size \(2 before, 3 now\)"),
+        ({"style_weights": (1.0,) * 5}, "style_weights"),
+        ({}, "has all its 4 steps; ask for more with --iterations"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            job(tmp_path, texture_path, photo_dir, recipe, resume="auto")
+    with pytest.raises(ValueError, match="was trained on photos"):
+        job(tmp_path, texture_path, None, {"iterations": 8}, resume="auto")
+
+
+def test_resume_says_when_the_photos_changed(
+    tmp_path: Path, texture_path: Path, photo_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = train(job(tmp_path, texture_path, photo_dir))
+    (photo_dir / "5.png").unlink()
+    prepare({"iterations": 8}, Run(), texture_path, photo_dir, (), torch.device("cpu"), path)
+    assert "other photos than before (6 then, 5 now)" in capsys.readouterr().out
+
+
+def test_no_checkpoint_is_overwritten(tmp_path: Path, texture_path: Path, photo_dir: Path) -> None:
+    train(job(tmp_path, texture_path, photo_dir, {"iterations": 1}, name="checks"))
+    with pytest.raises(ValueError, match=r"checks.pt exists; go on with it \(--resume\), or give another --name"):
+        job(tmp_path, texture_path, photo_dir, name="checks")
+    assert job(tmp_path, texture_path, photo_dir, name=None).name == "checks-2"
+
+
+@pytest.mark.parametrize(
+    ("recipe", "message"),
+    [
+        ({"style_weights": (1.0, 2.0, 3.0)}, "style_weights has 3 numbers for 5 style_layers"),
+        ({"style_layers": ("relu1_1", "relu9_1")}, "unknown layer 'relu9_1' of lite; choose from conv1_1"),
+        ({"content_layers": ("block9_conv1",)}, "unknown layer"),
+    ],
+)
+def test_bad_loss(recipe: dict[str, Any], message: str, tmp_path: Path, texture_path: Path, photo_dir: Path) -> None:
+    with pytest.raises(ValueError, match=message):
+        train(job(tmp_path, texture_path, photo_dir, recipe))
+    assert list((tmp_path / "checkpoints").iterdir()) == []
+
+
+def test_an_output_folder_that_cannot_be_written(tmp_path: Path, texture_path: Path, photo_dir: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OSError, match="can't write to .*deeper"):
+        job(tmp_path, texture_path, photo_dir, checkpoint_dir=tmp_path / "file" / "deeper")
+
+
+# --- pure functions ---------------------------------------------------------------------------------------------------
+
+
+def test_learning_rate_is_a_cosine_to_zero() -> None:
+    recipe = Recipe(iterations=100, learning_rate=0.2)
+    assert [learning_rate(recipe, step) for step in (0, 50)] == pytest.approx([0.2, 0.1])
+    assert 0 < learning_rate(recipe, 99) < 1e-4
+
+
+def test_step_seeds_differ() -> None:
+    seeds = {step_seed(seed, step) for seed in range(20) for step in range(200)}
+    assert len(seeds) == 4000
+    assert all(0 <= seed < 2**63 for seed in seeds)
+
+
+def test_a_recipe_survives_the_checkpoint() -> None:
+    recipe = Recipe(perceptual_weights=Path("a/b.pth"), style_layers=("relu1_1",), style_weights=(2.0,))
+    assert from_plain(Recipe, to_plain(recipe)) == recipe
+    with pytest.raises(ValueError, match="unknown recipe fields colour: made by a newer version"):
+        from_plain(Recipe, {"colour": 1})
+
+
+def test_photos_index_is_what_is_remembered(photo_dir: Path) -> None:
+    paths = data.find_photos(photo_dir).paths
+    assert trainer.fingerprint(paths) == trainer.fingerprint([Path("/elsewhere") / path.name for path in paths])
+    assert trainer.fingerprint(paths) != trainer.fingerprint(paths[:-1])
