@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 from texturenet.config import Recipe, Run, add_flags, given
+from texturenet.presets import TRAIN_PRESETS, preset
 
 
 def parser() -> argparse.ArgumentParser:
@@ -29,6 +30,12 @@ def parser() -> argparse.ArgumentParser:
     )
     main.add_argument(
         "--categories", nargs="+", default=(), metavar="NAME", help="only COCO photos that show these, e.g. person dog"
+    )
+    main.add_argument(
+        "--preset",
+        default=None,
+        metavar="NAME",
+        help=f"values of a published report, each overridable by its flag, from {', '.join(TRAIN_PRESETS)}",
     )
     machine = parser.add_argument_group("machine")
     machine.add_argument("--device", default="auto", metavar="NAME", help="auto, cpu, cuda[:N] or mps (default: auto)")
@@ -55,12 +62,13 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: list[str] | None = None) -> int:
     flags = parser().parse_args(argv)
+    recipe = preset(flags.preset, TRAIN_PRESETS) | given(flags, Recipe)
     from texturenet import devices, monitor, trainer  # torch loads in seconds, after --help and typing errors
 
     device = devices.resolve_device(flags.device)
     print(f"device: {devices.describe(device)}")
     job = trainer.prepare(
-        given(flags, Recipe),
+        recipe,
         Run(**given(flags, Run)),
         flags.texture,
         flags.data_dir,

@@ -18,7 +18,8 @@ visdom_monitor     the listener behind `--viz`
 visdom_server      installs visdom with its page, and starts it: `python -m texturenet.visdom_server`
 data               a COCO root or any folder of pictures -> endless, repeatable batches
 checkpoint         atomic save, safe load, a generator rebuilt from its file alone
-gatys              the iterative reference (Gatys et al. 2016) and its presets
+presets            every number of an iterative run, and the sets of them that published reports used
+gatys              the iterative reference (Gatys et al. 2016)
 stylizer           pictures through one generator
 evaluate           the yardstick: `python -m texturenet.evaluate matched|ablate|sweep|diversity`
 trainer            the training loop

@@ -1,0 +1,453 @@
+"""The iterative reference: the pixels themselves are optimised (Gatys et al., CVPR 2016).
+
+    x* = argmin_x  L(x)        L of losses.py, x (1, 3, H, W) in [0, 1] up to what --clip says
+
+`descend` is the loop and knows no files; `paint` adds where it starts and the pyramid of sizes; `Reference` is what
+`stylize.py --method gatys` calls, and leaves beside the picture what a later reader needs: PICTURE.jsonl, whose first
+row is the resolved recipe and the rest the losses, and PICTURE-losses.png. All is float32: it is the yardstick.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from texturenet import images
+from texturenet.config import to_plain
+from texturenet.devices import place
+from texturenet.losses import PerceptualLoss
+from texturenet.perceptual import Encoder, load_encoder
+from texturenet.presets import GatysRecipe
+
+SMALLEST_SIDE = 32  # px, of the coarsest size of a pyramid
+SIZE = 512  # px, longer side of a texture without a photo
+TERMS = ("total", "style", "content", "tv")
+_LBFGS_START = 1e4  # L-BFGS sees its loss begin here: torch skips curvature y.s < 1e-10, which some weights stay under
+
+# Layers that a report names and a smaller network lacks: the counterpart of the same stride, or the last of its block.
+COUNTERPARTS = {
+    "lite": {
+        "block5_conv2": "relu5_1",
+        "conv1": "relu2_1",
+        "layer1": "relu3_1",
+        "layer2": "relu4_1",
+        "layer3": "relu5_1",
+    }
+}
+
+
+@dataclass(frozen=True)
+class Iterate:
+    """One picture on the way.
+
+    iteration  0 is the start
+    losses     as PerceptualLoss names them, of the pixels as the optimizer has them
+    image      (1, 3, H, W), a copy clamped to [0, 1]
+    """
+
+    iteration: int
+    losses: dict[str, float]
+    image: Tensor
+
+
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C, with the best picture so far in `image`, (1, 3, H, W)."""
+
+    def __init__(self, image: Tensor) -> None:
+        super().__init__("stopped")
+        self.image = image
+
+
+OnIterate = Callable[[Iterate], None]
+
+
+# --- the loop --------------------------------------------------------------------------------------------------------
+
+
+class _Objective:
+    """The loss and its gradient at the pixels; computed once where an optimizer asks again for the same pixels."""
+
+    def __init__(self, loss_function: PerceptualLoss, content: dict[str, Tensor] | None, pixels: Tensor) -> None:
+        self.loss_function, self.content, self.pixels = loss_function, content, pixels
+        self.scale = 1.0  # what the optimizer sees is the loss times this
+        self.terms: dict[str, Tensor] = {}
+        self._at: Tensor | None = None
+
+    def __call__(self) -> Tensor:
+        if self._at is not None and torch.equal(self._at, self.pixels):
+            return self.terms["total"] * self.scale
+        with torch.enable_grad():
+            terms = self.loss_function(self.pixels, self.content)
+            (gradient,) = torch.autograd.grad(terms["total"], self.pixels)
+        self.terms = {name: term.detach() for name, term in terms.items()}
+        self._at = self.pixels.detach().clone()
+        self.pixels.grad = gradient.contiguous() * self.scale  # L-BFGS views gradients as vectors
+        return self.terms["total"] * self.scale
+
+
+def descend(
+    loss_function: PerceptualLoss,
+    start: Tensor,
+    content: dict[str, Tensor] | None,
+    recipe: GatysRecipe,
+    on_iterate: OnIterate | None = None,
+) -> Tensor:
+    """Optimise the pixels of `start` for `recipe.iterations` steps; the picture of the lowest loss, in [0, 1].
+
+    start       (1, 3, H, W) in [0, 1], left as it is
+    content     `loss_function.content_features` of the photo, or None for texture synthesis
+    recipe      its optimizer's fields and `clip` are read, nothing else
+    on_iterate  called with the start and after each iteration, with the loss at that picture. One iteration is one step
+                of the optimizer; a step of L-BFGS evaluates the loss once, more often where its line search has to
+    returns     (1, 3, H, W), detached
+    Raises `Interrupted`, which holds the best picture, on Ctrl-C, and ValueError for a loss that is not finite.
+    """
+    pixels = start.detach().clone().contiguous().requires_grad_()
+    objective = _Objective(loss_function, content, pixels)
+    best, lowest = start.detach().clamp(0, 1), torch.full((), math.inf, device=start.device)
+    stuck = 0
+    try:
+        objective()
+        if recipe.optimizer == "lbfgs":
+            objective = _scaled(objective)
+        optimizer = _optimizer(pixels, recipe)
+        for iteration in range(recipe.iterations + 1):
+            if iteration and stuck < 2:
+                before = pixels.detach().clone()
+                optimizer.step(objective)  # type: ignore[arg-type]
+                if recipe.clip:
+                    with torch.no_grad():
+                        pixels.clamp_(0, 1)
+                stuck = stuck + 1 if torch.equal(before, pixels) else 0
+                if stuck:  # a direction that does not descend: start again with the gradient; at a minimum, stay
+                    optimizer.state.clear()
+                objective()
+            image, total = pixels.detach().clamp(0, 1), objective.terms["total"]
+            better = total < lowest  # on the device: reading it would wait for the device at every step
+            best, lowest = torch.where(better, image, best), torch.where(better, total, lowest)
+            if on_iterate:
+                values = torch.stack([term.float() for term in objective.terms.values()]).tolist()
+                losses = dict(zip(objective.terms, values, strict=True))
+                _require_finite(losses["total"], iteration)
+                on_iterate(Iterate(iteration, losses, image))
+    except KeyboardInterrupt:
+        raise Interrupted(best) from None
+    _require_finite(objective.terms["total"].item(), recipe.iterations)
+    return best
+
+
+def _scaled(objective: _Objective) -> _Objective:
+    total = objective.terms["total"].item()
+    if total > 0 and math.isfinite(total):
+        objective.scale = _LBFGS_START / total
+        assert objective.pixels.grad is not None
+        objective.pixels.grad *= objective.scale
+    return objective
+
+
+def _optimizer(pixels: Tensor, recipe: GatysRecipe) -> torch.optim.Optimizer:
+    options = recipe.options
+    if recipe.optimizer == "lbfgs":
+        return torch.optim.LBFGS(
+            [pixels],
+            lr=options["learning_rate"],
+            max_iter=1,  # its history outlives a call, so a step is an iteration
+            history_size=options["history_size"],
+            tolerance_grad=0,
+            line_search_fn=None if options["line_search"] == "none" else options["line_search"],
+        )
+    kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[recipe.optimizer]
+    betas = (options["beta1"], options["beta2"])
+    optimizer: torch.optim.Optimizer = kind(
+        [pixels], options["learning_rate"], betas, options["eps"], options["weight_decay"]
+    )
+    return optimizer
+
+
+def _require_finite(total: float, iteration: int) -> None:
+    if not math.isfinite(total):
+        raise ValueError(
+            f"the loss is {total} at iteration {iteration}; try a smaller --learning_rate or --optimizer lbfgs"
+        )
+
+
+# --- where it starts, what it descends -------------------------------------------------------------------------------
+
+
+def reference_loss(encoder: Encoder, texture: Tensor, recipe: GatysRecipe, canvas: Tensor) -> PerceptualLoss:
+    """The recipe's loss against `texture`, for pictures of the canvas's size.
+
+    texture, canvas  (1, 3, h, w); only the canvas's size matters, for reductions that sum over positions
+    """
+    bare = recipe.gram_normalization == "none"
+    loss = PerceptualLoss(
+        encoder,
+        texture,
+        recipe.style_layers or encoder.style_layers,
+        recipe.style_weights,
+        recipe.content_layers or encoder.content_layers,
+        recipe.content_weights,
+        recipe.tv_weight,
+        recipe.loss_scale,
+        "hw" if bare else recipe.gram_normalization,
+    )
+    with torch.no_grad():
+        features = encoder(canvas, [*loss.style_weights, *loss.content_weights])
+    for layer in loss.style_weights:
+        _, channels, height, width = features[layer].shape
+        if bare:  # F F^T is H W times what "hw" makes of it; so a texture of another size counts as if of the canvas's
+            loss.style_weights[layer] *= (height * width) ** 2
+        if recipe.style_reduction == "mean":
+            loss.style_weights[layer] /= channels**2
+    if recipe.content_reduction == "half":
+        for layer in loss.content_weights:
+            loss.content_weights[layer] *= features[layer].numel() / 2
+    return loss
+
+
+def start_image(recipe: GatysRecipe, photo: Tensor | None, texture: Tensor, size: tuple[int, int]) -> Tensor:
+    """What the optimizer starts from, (1, 3, *size) in [0, 1]; noise is uniform, drawn from the recipe's seed.
+
+    Raises ValueError where the recipe starts from a photo and there is none.
+    """
+    init = recipe.init or ("noise" if photo is None else "content")
+    if init == "texture":
+        return _cover(texture, size)
+    if init != "noise" and photo is None:
+        raise ValueError(f"--init {init} starts from a photo, and there is none; use --init noise or texture")
+    # Drawn on the CPU, so that every device starts from the same picture.
+    noise = torch.rand((1, 3, *size), generator=torch.Generator().manual_seed(recipe.seed)).to(texture.device)
+    if init == "noise":
+        return noise
+    assert photo is not None
+    photo = images.resize(photo, size)
+    return photo if init == "content" else torch.lerp(photo, noise, recipe.init_noise)
+
+
+def _cover(image: Tensor, size: tuple[int, int]) -> Tensor:
+    """Resized to cover `size` (h, w), its aspect kept, and cut to it around the middle."""
+    factor = max(size[0] / image.shape[-2], size[1] / image.shape[-1])
+    height, width = (max(want, round(factor * have)) for want, have in zip(size, image.shape[-2:], strict=True))
+    image = images.resize(image, (height, width))
+    top, left = (height - size[0]) // 2, (width - size[1]) // 2
+    return image[..., top : top + size[0], left : left + size[1]]
+
+
+def pyramid_sizes(size: tuple[int, int], levels: int) -> list[tuple[int, int]]:
+    """(h, w), each half the next, coarse first. Raises ValueError where the coarsest is under `SMALLEST_SIDE`."""
+    sizes = [(max(1, size[0] >> level), max(1, size[1] >> level)) for level in reversed(range(levels))]
+    if levels > 1 and min(sizes[0]) < SMALLEST_SIDE:
+        most = max(1, (min(size) // SMALLEST_SIDE).bit_length())
+        raise ValueError(f"--pyramid {levels}: {size[1]}x{size[0]} px can be halved to {most} sizes at most")
+    return sizes
+
+
+def paint(
+    photo: Tensor | None,
+    texture: Tensor,
+    encoder: Encoder,
+    recipe: GatysRecipe,
+    on_iterate: OnIterate | None = None,
+    size: tuple[int, int] | None = None,
+) -> Tensor:
+    """A photo in the look of a texture, or with no photo the texture alone; coarse to fine as the recipe says.
+
+    photo    (1, 3, H, W), or None
+    texture  (1, 3, h, w) of any size; shown to the loss at `style_size`, smaller by as much as a coarse picture is
+    size     (h, w) of the result without a photo
+    returns  (1, 3, H, W) in [0, 1]
+    Iterations count on through the pyramid; the first picture of each size is called with the number of the one before.
+    Raises as `descend`; `Interrupted.image` has the full size.
+    """
+    full: tuple[int, int] = (photo.shape[-2], photo.shape[-1]) if photo is not None else size or (SIZE, SIZE)
+    picture: Tensor | None = None
+    for level, at in enumerate(pyramid_sizes(full, recipe.pyramid)):
+        shown = images.resize(texture, max(16, round((recipe.style_size or max(full)) * max(at) / max(full))))
+        small = None if photo is None else images.resize(photo, at)
+        start = start_image(recipe, small, shown, at) if picture is None else images.resize(picture, at)
+        loss = reference_loss(encoder, shown, recipe, start)
+        content = None if small is None else loss.content_features(small)
+        try:
+            picture = descend(loss, start, content, recipe, _counted_from(level * recipe.iterations, on_iterate))
+        except Interrupted as stop:
+            raise Interrupted(images.resize(stop.image, full)) from None
+    assert picture is not None
+    return picture
+
+
+def _counted_from(first: int, on_iterate: OnIterate | None) -> OnIterate | None:
+    if on_iterate is None or first == 0:
+        return on_iterate
+    return lambda iterate: on_iterate(replace(iterate, iteration=first + iterate.iteration))
+
+
+# --- from files to files ---------------------------------------------------------------------------------------------
+
+
+class Reference:
+    """One texture and one recipe, for any number of photos.
+
+    typed   names of the recipe's fields that the user typed; layers that a preset brings may be replaced by the
+            counterparts that the network has, typed ones may not
+    say     receives one line for each choice that was made for the user
+    Raises ValueError or OSError, one line.
+    """
+
+    def __init__(
+        self,
+        recipe: GatysRecipe,
+        texture_path: Path,
+        device: torch.device,
+        typed: Sequence[str] = (),
+        say: Callable[[str], None] = print,
+    ) -> None:
+        images.image_size(texture_path)  # a misspelt name fails before a network is looked for
+        encoder = load_encoder(
+            recipe.perceptual, recipe.perceptual_weights, recipe.perceptual_preprocess, recipe.pooling
+        )
+        say(f"perceptual network: {encoder.source}")
+        self.recipe = _fit_layers(recipe, encoder, typed, say)
+        self.encoder, self.texture_path, self.device, self.say = place(encoder, device), texture_path, device, say
+
+    def __call__(
+        self, photo_path: Path | None, target: Path, size: int | tuple[int, int] | None = None, quality: int = 95
+    ) -> list[Path]:
+        """Paint one picture into `target`; the files that were written, the picture first.
+
+        photo_path  None: the texture alone
+        size        longer side of the result, px, or (h, w) without a photo; default `SIZE`
+        On Ctrl-C the best picture so far is saved, and KeyboardInterrupt raised.
+        """
+        size = size or SIZE
+        longer = size if isinstance(size, int) else max(size)
+        photo = None if photo_path is None else images.load_image(photo_path, longer).to(self.device)
+        full = (longer, longer) if isinstance(size, int) else size
+        if photo is not None:
+            full = (photo.shape[-2], photo.shape[-1])
+        texture = images.load_image(self.texture_path, self.recipe.style_size or max(full)).to(self.device)
+        recipe = replace(self.recipe, init=self.recipe.init or ("noise" if photo is None else "content"))
+        if recipe.describe_layers:
+            self._describe(photo, texture)
+        header = {
+            "recipe": to_plain(recipe),
+            "encoder": self.encoder.source,
+            "photo": photo_path and str(photo_path),
+            "texture": str(self.texture_path),
+            "size": list(full),
+        }
+        start_image(recipe, photo, texture, full)  # an impossible start fails before a file is opened
+        pyramid_sizes(full, recipe.pyramid)
+        with Trace(target, header, recipe, quality) as trace:
+            try:
+                picture = paint(photo, texture, self.encoder, recipe, trace, full)
+            except Interrupted as stop:
+                images.save_image(stop.image, target, quality)
+                trace.bar.write(f"stopped; the best picture so far is in {target}")
+                raise
+        images.save_image(picture, target, quality)
+        return [target, trace.path, trace.plot()]
+
+    @torch.no_grad()
+    def _describe(self, photo: Tensor | None, texture: Tensor) -> None:
+        """What the layers hold, as TensorFlow's tutorial prints it."""
+        for role, image, layers in (
+            ("style", texture, self.recipe.style_layers),
+            ("content", photo, self.recipe.content_layers),
+        ):
+            if image is None or layers is None:
+                continue
+            for layer, features in self.encoder(image, layers).items():
+                low, high, mean = features.min().item(), features.max().item(), features.mean().item()
+                shape = tuple(features.shape)
+                self.say(f"{role} {layer}: shape {shape}, min {low:.4g}, max {high:.4g}, mean {mean:.4g}")
+
+
+def _fit_layers(recipe: GatysRecipe, encoder: Encoder, typed: Sequence[str], say: Callable[[str], None]) -> GatysRecipe:
+    """The recipe with every choice about the network made."""
+    known = COUNTERPARTS.get(encoder.name, {})
+    resolved: dict[str, Any] = {}
+    for name, default in (("style_layers", encoder.style_layers), ("content_layers", encoder.content_layers)):
+        layers = getattr(recipe, name) or default
+        if name not in typed:
+            if missing := [layer for layer in layers if layer in known]:
+                counterparts = ", ".join(known[layer] for layer in missing)
+                say(f"{name}: {encoder.name} has no {', '.join(missing)}; in their place {counterparts}")
+            layers = tuple(known.get(layer, layer) for layer in layers)
+        resolved[name] = tuple(encoder.resolve(layers))
+    return replace(recipe, perceptual=encoder.name, **resolved)
+
+
+class Trace:
+    """What a run shows and leaves: a bar with an ETA, printed totals, PICTURE.jsonl, snapshots in PICTURE-steps/.
+
+    target  the picture
+    header  the first row of the log: recipe, encoder, inputs
+    """
+
+    def __init__(self, target: Path, header: dict[str, Any], recipe: GatysRecipe, quality: int) -> None:
+        from tqdm import tqdm
+
+        self.target, self.recipe, self.quality = target, recipe, quality
+        self.path = target.with_suffix(".jsonl")
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self.file = self.path.open("w", encoding="utf-8")
+        self._write(header)
+        self.rows: list[dict[str, Any]] = []
+        self.started = time.monotonic()
+        self.bar = tqdm(total=recipe.iterations * recipe.pyramid, unit="it", dynamic_ncols=True)
+
+    def __enter__(self) -> Trace:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.bar.close()
+        self.file.close()
+
+    def __call__(self, iterate: Iterate) -> None:
+        number, losses = iterate.iteration, iterate.losses
+        row = {
+            "iteration": number,
+            "seconds": round(time.monotonic() - self.started, 3),
+            "size": list(iterate.image.shape[-2:]),
+            "losses": losses,
+        }
+        self.rows.append(row)
+        self._write(row)
+        self.bar.update(number - self.bar.n)
+        self.bar.set_postfix_str(" ".join(f"{name} {losses[name]:.4g}" for name in TERMS), refresh=False)
+        if self.recipe.print_every and number % self.recipe.print_every == 0:
+            self.bar.write(f"iteration {number}: total {losses['total']:.6g}")
+        if self.recipe.save_every and number and number % self.recipe.save_every == 0:
+            folder = self.target.with_name(f"{self.target.stem}-steps")
+            images.save_image(iterate.image, folder / f"{number:05d}{self.target.suffix}", self.quality)
+
+    def _write(self, row: dict[str, Any]) -> None:
+        self.file.write(json.dumps(row) + "\n")
+        self.file.flush()  # a run that is killed keeps its losses
+
+    def plot(self) -> Path:
+        """The terms over the iterations, PICTURE-losses.png."""
+        from matplotlib.figure import Figure
+
+        figure = Figure(figsize=(6.4, 4), layout="constrained")
+        axes = figure.add_subplot()
+        for name in TERMS:
+            if any(row["losses"][name] > 0 for row in self.rows):
+                axes.plot(
+                    [row["iteration"] for row in self.rows], [row["losses"][name] for row in self.rows], label=name
+                )
+        axes.set(xlabel="iteration", ylabel="loss, weighted", title=self.target.stem)
+        if axes.lines:
+            axes.set_yscale("log")
+            axes.legend()
+        path = self.target.with_name(f"{self.target.stem}-losses.png")
+        figure.savefig(path, dpi=100)
+        return path

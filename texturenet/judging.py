@@ -1,0 +1,120 @@
+"""A checkpoint together with the loss that made it, rebuilt from its file, and the photos that it is judged on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from texturenet import checkpoint, images
+from texturenet.config import Recipe, from_plain
+from texturenet.devices import place
+from texturenet.losses import PerceptualLoss
+from texturenet.perceptual import Encoder, load_encoder
+from texturenet.reports import fingerprint
+from texturenet.stylizer import Stylizer
+from texturenet.trainer import perceptual_loss
+
+
+@dataclass(frozen=True)
+class Judged:
+    """One style and its judge."""
+
+    name: str
+    stylizer: Stylizer
+    recipe: Recipe
+    texture: Tensor  # (1, 3, H, W) as the loss sees it, on the CPU
+    loss_function: PerceptualLoss
+    loss_key: str  # equal where the loss is: same network, weights, layers and texture
+
+    @torch.no_grad()
+    def terms(self, image: Tensor, photo: Tensor) -> dict[str, float]:
+        """Every term of the loss of a picture of `photo`, both (1, 3, H, W), as numbers."""
+        return loss_terms(self.loss_function, image, photo)
+
+
+@torch.no_grad()
+def loss_terms(loss_function: PerceptualLoss, image: Tensor, photo: Tensor) -> dict[str, float]:
+    """Every term of the loss of `image` as a picture of `photo`, both (1, 3, H, W), on any device, as numbers."""
+    device = next(iter(loss_function.targets.values())).device
+    content = loss_function.content_features(photo.to(device))
+    return {name: value.item() for name, value in loss_function(image.to(device), content).items()}
+
+
+def open_judged(path: Path, texture_path: Path | None = None, device: torch.device | str = "cpu") -> Judged:
+    """Load a style and rebuild its loss from its recipe, in float32.
+
+    texture_path  the texture's own file, for checkpoints that hold a thumbnail only
+    Raises ValueError or OSError for a file that is no checkpoint, for one that paints no photos, and where its texture
+    or its perceptual network is not at hand.
+    """
+    fields = checkpoint.load(path)
+    stylizer = Stylizer(path, device)
+    if not stylizer.paints_photos:
+        raise ValueError(f"{path} makes a texture and paints no photos; this compares painted photos")
+    recipe: Recipe = from_plain(Recipe, fields["recipe"])
+    texture = _texture(path, fields.get("texture"), texture_path, recipe.style_size)
+    encoder = place(load_recipe_encoder(recipe), torch.device(device))
+    loss_function = perceptual_loss(recipe, encoder, texture.to(device), with_photos=True)
+    key = fingerprint(
+        texture,
+        encoder_key(encoder),
+        loss_function.style_weights,
+        loss_function.content_weights,
+        [recipe.tv_weight, recipe.loss_scale],
+    )
+    return Judged(fields["name"], stylizer, recipe, texture, loss_function, key)
+
+
+def load_recipe_encoder(recipe: Recipe) -> Encoder:
+    """The perceptual network that a recipe names. Raises ValueError where its weights can't be had."""
+    return load_encoder(recipe.perceptual, recipe.perceptual_weights, recipe.perceptual_preprocess, recipe.pooling)
+
+
+def encoder_key(encoder: Encoder) -> str:
+    """Equal for networks that compute the same: by their layers and weights, wherever these came from."""
+    pools = [str(layer) for layer in encoder.chain.values()]
+    return fingerprint(encoder.preprocess, pools, *encoder.state_dict().values())
+
+
+def _texture(path: Path, kept: Tensor | None, texture_path: Path | None, style_size: int) -> Tensor:
+    if texture_path is not None:
+        return images.load_image(texture_path, style_size)
+    if kept is None or max(kept.shape[-2:]) != style_size:
+        size = "none" if kept is None else f"one of {max(kept.shape[-2:])} px"
+        raise ValueError(
+            f"{path}: its loss saw a texture of {style_size} px and the file holds {size}; add --texture FILE"
+        )
+    return kept.unsqueeze(0).float() / 255
+
+
+def choose_photos(folder: Path, count: int, say: Callable[[str], None]) -> list[Path]:
+    """The first `count` pictures below a folder, in natural order, that can be read; `say` gets a line for each other.
+
+    Raises ValueError where there is none.
+    """
+    photos: list[Path] = []
+    for path in images.find_images(folder):
+        if len(photos) == count:
+            break
+        try:
+            images.load_image(path, 16)
+            photos.append(path)
+        except images.ImageError as error:
+            say(f"left out: {error}")
+    if not photos:
+        raise ValueError(f"{folder}: no picture in it that can be read; --photos names a folder of photos")
+    if len(photos) < count:
+        say(f"{len(photos)} photos in {folder}, {count} asked for")
+    return photos
+
+
+def labels(judged: Sequence[Judged], paths: Sequence[Path]) -> list[str]:
+    """What each style is called in tables: its name, or its path where a name comes twice."""
+    names = [style.name for style in judged]
+    return [
+        name if names.count(name) == 1 else str(path.with_suffix("")) for name, path in zip(names, paths, strict=True)
+    ]

@@ -1,0 +1,327 @@
+"""The yardstick: one pass of a trained generator against the iterative reference, on the same photo under the same loss.
+
+Three losses of a photo are compared: L0 of the photo itself, L of the generator's picture, and L* of the best that
+L-BFGS (Gatys et al. 2016) finds in so many iterations from the photo. Gap closed is (L0 - L) / (L0 - L*); matched
+iterations are how many the reference needs for L, from the photo and from white noise. Johnson et al. 2016 (section
+4.1) report 50 to 100 under their loss.
+
+The reference's pixels are clipped to [0, 1] after each iteration, as Johnson et al. do, since the generator's are in
+that range too. Unclipped, L-BFGS reports a loss a few per cent lower, of a picture that no file can hold; once that is
+clipped for saving, its loss is 20 to 30% higher (mosaic, lite, 150 iterations).
+
+The reference depends on the loss, the photo and its size, not on the generator. So its runs are kept on the disk, one
+row and a few pictures each, and serve every other checkpoint that was trained for the same loss.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from texturenet import gatys, images
+from texturenet.devices import describe
+from texturenet.judging import Judged, choose_photos, labels, loss_terms, open_judged
+from texturenet.losses import PerceptualLoss
+from texturenet.metrics import gap_closed, matched_iterations, quartiles
+from texturenet.presets import GatysRecipe
+from texturenet.reports import Rows, fingerprint, markdown, number, titled_sheet, write_csv, write_text
+
+SNAPSHOTS = (50, 100, 300)  # iterations whose pictures are kept, beside the last
+SHEET_PHOTOS = 6
+NOISE_SEED = 0
+TIMED_PASSES = 3
+GROUPS = ("total", "style", "content", "tv")
+
+
+@dataclass(frozen=True)
+class Trajectory:
+    """One run of the reference."""
+
+    totals: list[float]  # loss after 0, 1, 2 ... iterations
+    first: dict[str, float]  # terms of the loss of its start
+    best: dict[str, float]  # terms of the iterate of least loss
+    pictures: dict[int, Tensor]  # iteration -> (1, 3, H, W) in [0, 1]
+    seconds: float  # of all iterations
+
+    @property
+    def iterations(self) -> int:
+        return len(self.totals) - 1
+
+
+@dataclass(frozen=True)
+class Measure:
+    """One picture of one generator against the reference."""
+
+    style: str
+    photo: str
+    size: int
+    ours: dict[str, float]  # terms of the loss of one pass
+    from_photo: Trajectory
+    from_noise: Trajectory | None
+    pass_seconds: float
+
+    @property
+    def gap(self) -> float:
+        """Share closed of the way from the photo's loss to the reference's best, see `metrics.gap_closed`."""
+        return gap_closed(self.from_photo.first["total"], self.ours["total"], self.from_photo.best["total"])
+
+    @property
+    def matched_photo(self) -> float:
+        return matched_iterations(self.from_photo.totals, self.ours["total"])
+
+    @property
+    def matched_noise(self) -> float | None:
+        return self.from_noise and matched_iterations(self.from_noise.totals, self.ours["total"])
+
+
+def run_reference(
+    loss_function: PerceptualLoss,
+    photo: Tensor,
+    start: Tensor,
+    iterations: int,
+    on_iteration: Callable[[float], None] | None = None,
+) -> Trajectory:
+    """Projected L-BFGS from `start`, photo and start (1, 3, H, W) on one device.
+
+    Raises ValueError for a loss that diverges.
+    """
+    seen: list[dict[str, float]] = []
+    pictures: dict[int, Tensor] = {}
+
+    def note(iterate: gatys.Iterate) -> None:
+        seen.append(iterate.losses)
+        if iterate.iteration in (*SNAPSHOTS, iterations):
+            pictures[iterate.iteration] = iterate.image.cpu()
+        if on_iteration is not None and iterate.iteration > 0:
+            on_iteration(iterate.losses["total"])
+
+    recipe = GatysRecipe(optimizer="lbfgs", iterations=iterations, clip=True)
+    begin = time.perf_counter()
+    gatys.descend(loss_function, start, loss_function.content_features(photo), recipe, note)
+    seconds = time.perf_counter() - begin
+    totals = [terms["total"] for terms in seen]
+    return Trajectory(totals, seen[0], min(seen, key=lambda terms: terms["total"]), pictures, seconds)
+
+
+class References:
+    """Runs of the reference, kept in a folder: `rows.jsonl` and PNGs of the snapshots."""
+
+    def __init__(self, folder: Path, device: torch.device, fresh: bool = False) -> None:
+        self.folder, self.device = folder, device
+        self.rows = Rows(folder / "rows.jsonl", fresh)
+
+    def get(self, style: Judged, photo: Tensor, kind: str, iterations: int, bar: Any) -> Trajectory:
+        """The run from the photo (kind "photo") or from white noise ("noise"); from the disk where it is there."""
+        key = fingerprint(style.loss_key, photo, [kind, NOISE_SEED, iterations, self.device.type])
+        kept = self._load(key)
+        if kept is not None:
+            bar.update(iterations)
+            return kept
+        photo = photo.to(self.device)
+        noise = torch.rand(photo.shape, generator=torch.Generator().manual_seed(NOISE_SEED)).to(self.device)
+
+        def tick(total: float) -> None:
+            bar.set_postfix_str(f"from {kind}: loss {total:.4g}", refresh=False)
+            bar.update()
+
+        run = run_reference(style.loss_function, photo, noise if kind == "noise" else photo, iterations, tick)
+        for iteration, picture in run.pictures.items():
+            images.save_image(picture, self._picture(key, iteration))
+        self.rows.add(
+            key,
+            {
+                "start": kind,
+                "size": max(photo.shape[-2:]),
+                "device": describe(self.device),
+                "seconds": run.seconds,
+                "totals": run.totals,
+                "first": run.first,
+                "best": run.best,
+                "pictures": sorted(run.pictures),
+            },
+        )
+        return run
+
+    def _load(self, key: str) -> Trajectory | None:
+        row = self.rows.get(key)
+        if row is None:
+            return None
+        try:
+            pictures = {iteration: images.load_image(self._picture(key, iteration)) for iteration in row["pictures"]}
+        except images.ImageError:  # somebody tidied up
+            return None
+        return Trajectory(row["totals"], row["first"], row["best"], pictures, row["seconds"])
+
+    def _picture(self, key: str, iteration: int) -> Path:
+        return self.folder / f"{key}-{iteration:04d}.png"
+
+
+def measure(
+    paint: Callable[[Tensor], Tensor],
+    loss_function: PerceptualLoss,
+    photo: Tensor,
+    from_photo: Trajectory,
+    from_noise: Trajectory | None,
+    style: str = "",
+    name: str = "",
+) -> tuple[Measure, Tensor]:
+    """What `paint`, a function from photo to picture, both (1, 3, H, W), reaches; and its picture.
+
+    The time is the median of a few passes after the first, which also pays for warming up.
+    """
+    picture = paint(photo)
+    times = []
+    for _ in range(TIMED_PASSES):
+        begin = time.perf_counter()
+        paint(photo)
+        times.append(time.perf_counter() - begin)
+    ours = loss_terms(loss_function, picture, photo)
+    size = max(photo.shape[-2:])
+    return Measure(style, name, size, ours, from_photo, from_noise, statistics.median(times)), picture
+
+
+def run(
+    checkpoints: Sequence[Path],
+    photo_dir: Path,
+    out_dir: Path,
+    device: torch.device,
+    texture_path: Path | None = None,
+    count: int = 20,
+    sizes: Sequence[int] = (256,),
+    iterations: int = 300,
+    noise_iterations: int | None = None,
+    seed: int = 0,
+    fresh: bool = False,
+    say: Callable[[str], None] = print,
+) -> list[Measure]:
+    """Judge checkpoints and write tables and sheets to `out_dir`/matched; the reference runs go to `out_dir`/references.
+
+    count, sizes      of photos; the longer side in px
+    iterations        of L-BFGS from the photo; from noise `noise_iterations`: None as many, 0 none at all
+    Raises ValueError or OSError, one line. After KeyboardInterrupt the same call goes on where it was.
+    """
+    if texture_path is not None and len(checkpoints) > 1:
+        raise ValueError("--texture is of one style; give one checkpoint with it")
+    judged = [open_judged(path, texture_path, device) for path in checkpoints]
+    names = labels(judged, checkpoints)
+    photos = choose_photos(photo_dir, count, say)
+    references = References(out_dir / "references", device, fresh)
+    noise_iterations = iterations if noise_iterations is None else noise_iterations
+    measures: list[Measure] = []
+    sheets: dict[tuple[str, int], list[list[tuple[str, Tensor]]]] = {}
+    # A reference that serves several checkpoints is counted for each, and passes at once the second time.
+    work = len(sizes) * len(photos) * len(judged) * (iterations + noise_iterations)
+    with tqdm(total=work, unit="it", dynamic_ncols=True) as bar:
+        for size in sizes:
+            for path in photos:
+                photo = images.load_image(path, size)
+                for style, name in zip(judged, names, strict=True):
+                    from_photo = references.get(style, photo, "photo", iterations, bar)
+                    from_noise = (
+                        references.get(style, photo, "noise", noise_iterations, bar) if noise_iterations else None
+                    )
+                    result, picture = measure(
+                        lambda image, paint=style.stylizer: paint(image, seed),
+                        style.loss_function,
+                        photo,
+                        from_photo,
+                        from_noise,
+                        name,
+                        path.name,
+                    )
+                    measures.append(result)
+                    sheet = sheets.setdefault((name, size), [])
+                    if len(sheet) < SHEET_PHOTOS:
+                        sheet.append(_sheet_row(result, photo, style.texture, picture))
+    folder, stem = out_dir / "matched", "+".join(name.replace("/", "_") for name in names)
+    for (name, size), rows in sheets.items():
+        images.save_image(titled_sheet(rows), folder / f"{name.replace('/', '_')}-{size}.jpg")
+    write_csv(folder / f"{stem}.csv", [_csv_row(item) for item in measures])
+    write_text(folder / f"{stem}.md", report(measures, device))
+    return measures
+
+
+def _sheet_row(item: Measure, photo: Tensor, texture: Tensor, picture: Tensor) -> list[tuple[str, Tensor]]:
+    matched = number(item.matched_photo, 0, item.from_photo.iterations)
+    ours = f"one pass: {100 * item.gap:.0f} %, {matched} it."
+    reference = [(f"Gatys {i}", image) for i, image in sorted(item.from_photo.pictures.items())]
+    return [(Path(item.photo).stem, photo), ("texture", texture), (ours, picture), *reference]
+
+
+def _csv_row(item: Measure) -> dict[str, Any]:
+    row: dict[str, Any] = {
+        "style": item.style,
+        "size": item.size,
+        "photo": item.photo,
+        "gap_closed": item.gap,
+        "matched_from_photo": item.matched_photo,
+        "matched_from_noise": item.matched_noise,
+        "pass_seconds": item.pass_seconds,
+        "reference_seconds": item.from_photo.seconds,
+        "reference_iterations": item.from_photo.iterations,
+    }
+    for group, terms in (("photo", item.from_photo.first), ("pass", item.ours), ("reference", item.from_photo.best)):
+        row |= {f"{group}_{term}": value for term, value in terms.items()}
+    return row
+
+
+def report(measures: Sequence[Measure], device: torch.device) -> str:
+    """The tables in Markdown: figures per style and size, and the terms of the loss."""
+    groups: dict[tuple[str, int], list[Measure]] = {}
+    for item in measures:
+        groups.setdefault((item.style, item.size), []).append(item)
+    longest = max(item.from_photo.iterations for item in measures)
+    figures = [
+        [
+            style,
+            str(size),
+            str(len(items)),
+            _spread([100 * item.gap for item in items], 1),
+            _spread([item.matched_photo for item in items], 1, longest),
+            _spread_noise(items),
+            number(statistics.median(item.pass_seconds for item in items), 3),
+            number(statistics.median(item.from_photo.seconds for item in items), 1),
+            number(statistics.median(item.from_photo.seconds / item.pass_seconds for item in items), 0),
+        ]
+        for (style, size), items in groups.items()
+    ]
+    terms = [
+        [style, str(size), term, *(_median_term(items, which, term) for which in ("photo", "pass", "reference"))]
+        for (style, size), items in groups.items()
+        for term in [*GROUPS, *(name for name in items[0].ours if "/" in name)]
+    ]
+    heads = ["style", "px", "photos", "gap closed, %", "matched from photo", "matched from noise"]
+    times = ["pass, s", f"Gatys {longest} it., s", "times as fast"]
+    return (
+        f"# One pass against {longest} iterations of L-BFGS\n\n"
+        "Median (quartiles) over the photos. Gap closed: (photo - pass) / (photo - reference) of the total loss; matched: "
+        f"L-BFGS iterations that reach the loss of the pass. Times on {describe(device)}.\n\n"
+        + markdown([*heads, *times], figures)
+        + "\n## Terms of the loss\n\n"
+        "Medians: of the photo itself, of one pass, of the best iterate of the reference. Totals as weighted in the loss, "
+        "single layers unweighted.\n\n" + markdown(["style", "px", "term", "photo", "pass", "reference"], terms)
+    )
+
+
+def _spread(values: Sequence[float], digits: int, beyond: float | None = None) -> str:
+    lower, median, upper = (number(value, digits, beyond) for value in quartiles(values))
+    return f"{median} ({lower} .. {upper})"
+
+
+def _spread_noise(items: Sequence[Measure]) -> str:
+    runs = [item.from_noise for item in items if item.from_noise is not None]
+    values = [item.matched_noise for item in items if item.matched_noise is not None]
+    return _spread(values, 1, max(run.iterations for run in runs)) if runs else "-"
+
+
+def _median_term(items: Sequence[Measure], which: str, term: str) -> str:
+    sources = {"photo": lambda m: m.from_photo.first, "pass": lambda m: m.ours, "reference": lambda m: m.from_photo.best}
+    return f"{statistics.median(sources[which](item)[term] for item in items):.4g}"
