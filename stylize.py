@@ -110,19 +110,20 @@ def network(flags: argparse.Namespace) -> tuple[str, Painter]:
     return style.name, paint
 
 
-def reference(flags: argparse.Namespace) -> tuple[str, Painter]:
+def iterative(flags: argparse.Namespace) -> tuple[str, Painter]:
     """The iterative method: the texture's name, and what paints with it."""
     typed = given(flags, GatysRecipe)
-    recipe = gatys_recipe(flags.preset, typed)
-    from texturenet import devices, gatys
+    gatys_recipe(flags.preset, typed)  # a contradiction is told before torch loads
+    from texturenet import devices
+    from texturenet.reference import Reference
 
     device = devices.resolve_device(flags.device)
     print(f"device: {devices.describe(device)}")
-    gatys_reference = gatys.Reference(recipe, flags.texture, device, tuple(typed))
+    painter = Reference(flags.preset, typed, flags.texture, device)
 
     def paint(photo: Path | None, target: Path) -> str:
         size = flags.size if photo else texture_size(flags)
-        return "\n".join(map(str, gatys_reference(photo, target, size, flags.quality)))
+        return "\n".join(map(str, painter(photo, target, size, flags.quality)))
 
     return flags.texture.stem, paint
 
@@ -138,7 +139,7 @@ def main(argv: list[str] | None = None) -> int:
     flags = cli.parse_args(argv)
     if trouble := check(flags):
         cli.error(trouble)
-    name, paint = reference(flags) if flags.method == "gatys" else network(flags)
+    name, paint = iterative(flags) if flags.method == "gatys" else network(flags)
     from tqdm import tqdm
 
     from texturenet import images  # torch loads in seconds, after --help and typing errors

@@ -19,9 +19,17 @@ visdom_server      installs visdom with its page, and starts it: `python -m text
 data               a COCO root or any folder of pictures -> endless, repeatable batches
 checkpoint         atomic save, safe load, a generator rebuilt from its file alone
 presets            every number of an iterative run, and the sets of them that published reports used
-gatys              the iterative reference (Gatys et al. 2016)
+gatys              the iterative method (Gatys et al. 2016): the pixels themselves are optimised
+reference          the iterative method from files to files, with its trace: `stylize.py --method gatys`
 stylizer           pictures through one generator
-evaluate           the yardstick: `python -m texturenet.evaluate matched|ablate|sweep|diversity`
+reports            rows that outlive an interruption, tables, titled contact sheets
+judging            a checkpoint with its loss, rebuilt from its file
+yardstick          the L-BFGS runs that styles are measured by, kept on the disk
+matched            one pass against the reference: gap closed, matched iterations
+grid               the ablation of the iterative method: what is varied, and each cell's recipe
+ablation           the ablation of the iterative method: its runs, scores and tables
+sweeps             sheets over noise, seeds, and short training runs
+evaluate           the command line of all these: `python -m texturenet.evaluate matched|ablate|sweep|diversity`
 trainer            the training loop
 =================  ==================================================================================
 

@@ -1,14 +1,12 @@
 """The ablation of the iterative method: extractor x optimizer x iterations x init x weights, scored against references.
 
 The report that this re-runs took AdaIN's outputs as pseudo ground truth, and scored by RMSE, PSNR and SSIM; here the
-reference pictures are the user's. Layers and weights are those of the presets `ablation-*`.
-
+reference pictures are the user's.
 One descent serves all counts of iterations: the pictures after 1000 and 1500 are met on the way to 2000.
 """
 
 from __future__ import annotations
 
-import csv
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -23,134 +21,14 @@ from tqdm import tqdm
 from texturenet import gatys, images
 from texturenet.config import to_plain
 from texturenet.devices import place
+from texturenet.grid import Cell, Grid, Pair, recipe_of
 from texturenet.judging import encoder_key
 from texturenet.metrics import psnr, rmse, ssim
 from texturenet.perceptual import Encoder, load_encoder
-from texturenet.presets import PRESETS, GatysRecipe, gatys_recipe
-from texturenet.reports import Rows, fingerprint, markdown, number, titled_sheet, write_csv, write_text
+from texturenet.reports import Rows, fingerprint, markdown, number, publish, titled_sheet, write_csv
 
 SCORES = ("rmse", "psnr", "ssim")
 AXES = ("extractor", "optimizer", "init", "weights", "iterations")
-SHEET_TILE = 192  # px: a sheet has as many columns as there are counts, inits and weights
-
-
-@dataclass(frozen=True)
-class Pair:
-    """A photo to paint, the texture, and what the result is compared with."""
-
-    content: Path
-    texture: Path
-    reference: Path | None = None
-
-    def __str__(self) -> str:
-        return f"{self.content.stem}+{self.texture.stem}"
-
-
-@dataclass(frozen=True)
-class Weights:
-    """One set of content, style and total-variation weights."""
-
-    content: float
-    style: float
-    tv: float
-
-    def __str__(self) -> str:
-        return f"{self.content:g}:{self.style:g}:{self.tv:g}"
-
-
-@dataclass(frozen=True)
-class Grid:
-    """What is varied."""
-
-    extractors: Sequence[str]
-    optimizers: Sequence[str]
-    iterations: Sequence[int]
-    inits: Sequence[str]
-    weights: Sequence[Weights]
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One descent: a pair under one choice of all but the count of iterations."""
-
-    pair: Pair
-    extractor: str
-    optimizer: str
-    init: str
-    weights: Weights
-
-    @property
-    def title(self) -> str:
-        return f"{self.extractor} {self.optimizer}"
-
-
-def read_pairs(texts: Sequence[str]) -> list[Pair]:
-    """Pairs from "content:texture[:reference]", or from one CSV with columns content, texture, reference.
-
-    Raises ValueError for anything else. Paths in a CSV are relative to it.
-    """
-    if len(texts) == 1 and texts[0].lower().endswith(".csv"):
-        return _read_csv(Path(texts[0]))
-    pairs = []
-    for text in texts:
-        parts = text.split(":")
-        if not 2 <= len(parts) <= 3 or not all(parts):
-            raise ValueError(f"--pairs {text}: give content.jpg:texture.jpg[:reference.png], or a .csv with these columns")
-        pairs.append(Pair(*map(Path, parts)))
-    return pairs
-
-
-def _read_csv(path: Path) -> list[Pair]:
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            rows = list(csv.DictReader(file))
-    except FileNotFoundError:
-        raise ValueError(f"{path}: no such file of pairs") from None
-    except UnicodeDecodeError:
-        raise ValueError(f"{path}: not a text file; save the table as CSV (UTF-8)") from None
-    if not rows or not {"content", "texture"} <= set(rows[0]):
-        raise ValueError(f"{path}: needs rows under a first line content,texture,reference")
-    pairs = []
-    for number_, row in enumerate(rows, start=2):
-        if not row["content"] or not row["texture"]:
-            raise ValueError(f"{path}, line {number_}: content or texture is empty")
-        reference = path.parent / row["reference"] if row.get("reference") else None
-        pairs.append(Pair(path.parent / row["content"], path.parent / row["texture"], reference))
-    return pairs
-
-
-def read_weights(text: str) -> Weights:
-    """ "1:1e6:0" -> Weights(content 1, style 1e6, tv 0). Raises ValueError."""
-    try:
-        content, style, tv = map(float, text.split(":"))
-    except ValueError:
-        raise ValueError(f"--losses {text}: give content:style:tv weights, as in 1:1e6:0") from None
-    if min(content, style, tv) < 0:
-        raise ValueError(f"--losses {text}: a weight can't be negative")
-    return Weights(content, style, tv)
-
-
-def recipe_of(cell: Cell, iterations: int) -> GatysRecipe:
-    """The preset of the cell's extractor with the cell's choices; a network without a preset gets VGG19's layers.
-
-    That fits lite, which has VGG19's layer names; another network's own default layers are taken.
-    """
-    preset = f"ablation-{cell.extractor}"
-    values: dict[str, Any] = {"perceptual": cell.extractor}
-    if preset not in PRESETS:
-        preset = "ablation-vgg19"
-        if cell.extractor != "lite":
-            values |= {"style_layers": None, "content_layers": None, "style_weights": (1.0,) * 5}
-    layers = len(values.get("style_weights") or PRESETS[preset]["style_weights"])
-    values |= {
-        "optimizer": cell.optimizer,
-        "iterations": iterations,
-        "init": cell.init,
-        "content_weights": (cell.weights.content,),
-        "style_weights": (cell.weights.style,) * layers,
-        "tv_weight": cell.weights.tv,
-    }
-    return gatys_recipe(preset, values)
 
 
 def score(result: Tensor, reference: Tensor | None) -> dict[str, float | None]:
@@ -195,7 +73,7 @@ def run(
     fresh: bool = False,
     say: Callable[[str], None] = print,
 ) -> list[dict[str, Any]]:
-    """Work through the grid; tables and sheets in `out_dir`/ablate. Returns a row for each cell and count of iterations.
+    """Work through the grid; tables and sheets in `out_dir`/ablate; a row for each cell and count of iterations.
 
     A cell that fails has its reason in "error", and `say` gets it as a line; the others go on. Raises ValueError where
     no cell could be painted. After KeyboardInterrupt the same call goes on where it was.
@@ -203,7 +81,7 @@ def run(
     folder = out_dir / "ablate"
     cells = [
         Cell(*choice)
-        for choice in product(pairs, grid.extractors, grid.optimizers, grid.inits, sorted(set(grid.weights), key=str))
+        for choice in product(pairs, grid.extractors, grid.optimizers, grid.inits, dict.fromkeys(grid.weights))
     ]
     counts = sorted(set(grid.iterations))
     inputs: dict[Pair, _Inputs | str] = {}
@@ -236,14 +114,14 @@ def run(
             bar.update(done + counts[-1] - bar.n)
     for row in rows:
         del row["cell"]
-    write_csv(folder / "ablate.csv", rows)
     if not pictures:
+        write_csv(folder / "ablate.csv", rows)
         raise ValueError(f"no cell of the grid could be painted; the reasons are in {folder / 'ablate.csv'}")
-    write_text(folder / "ablate.md", report(rows))
-    for pair in pairs:
+    for index, pair in enumerate(pairs, start=1):
         loaded = inputs[pair]
         if isinstance(loaded, _Inputs) and any(cell.pair == pair for cell, _ in pictures):
-            images.save_image(_sheet(pair, loaded, cells, counts, pictures), folder / f"{pair}.jpg")
+            images.save_image(_sheet(pair, loaded, cells, counts, pictures), folder / f"{index}-{pair}.jpg")
+    publish(folder / "ablate", report(rows), rows, say)
     return rows
 
 
@@ -326,31 +204,36 @@ def _cell_rows(
                 )
 
         device = encoders.device
-        gatys.paint(inputs.photo.to(device), inputs.texture.to(device), encoder, recipe, note)
-        done = list(finished())
-    yield from done
+        try:
+            gatys.paint(inputs.photo.to(device), inputs.texture.to(device), encoder, recipe, note)
+        finally:
+            yield from finished()  # a descent that fails late has earlier pictures to show
+    else:
+        yield from done
 
 
 def report(rows: Sequence[dict[str, Any]]) -> str:
     """The report's tables: every cell averaged over its pairs, then each choice averaged over all the others."""
     good = [row for row in rows if "error" not in row]
-    lines = [
-        [*map(str, key), *_means(group), f"{len(group)}"]
-        for key, group in _grouped(good, AXES).items()
-    ]
-    text = "# Ablation of the iterative method\n\nMeans over the pairs; weights are content:style:tv. RMSE 0 .. 1, PSNR in "
-    text += "dB, against the reference pictures.\n\n"
+    lines = [[*map(str, key), *_means(group), f"{len(group)}"] for key, group in _grouped(good, AXES).items()]
     heads = ["RMSE", "PSNR", "SSIM", "loss", "s"]
+    text = (
+        "# Ablation of the iterative method\n\nMeans over the pairs; weights are content:style:tv. RMSE (0 .. 1), PSNR "
+        "(dB) and SSIM against the reference pictures, where there is one. Losses compare within one extractor "
+        "and set of weights only. A cell that failed counts nowhere.\n\n"
+    )
     text += markdown([*AXES, *heads, "pairs"], lines)
     for axis in AXES:
         groups = _grouped(good, (axis,))
         if len(groups) > 1:
             table = [[str(value), *_means(group)] for (value,), group in groups.items()]
             text += f"\n## By {axis}\n\n" + markdown([axis, *heads], table)
-    if bad := [row for row in rows if "error" in row]:
-        reasons = _grouped(bad, ("pair", "extractor", "optimizer", "error"))
-        table = [[pair, extractor, optimizer, str(len(group)), why] for (pair, extractor, optimizer, why), group in reasons.items()]
-        text += "\n## Failed\n\n" + markdown(["pair", "extractor", "optimizer", "cells", "why"], table)
+    failed = _grouped([row for row in rows if "error" in row], ("error",))
+    if failed:
+        text += "\n## Failed\n\n"
+    for (reason,), group in failed.items():
+        pairs, extractors = (", ".join(dict.fromkeys(row[name] for row in group)) for name in ("pair", "extractor"))
+        text += f"- {len(group)} of {len(rows)} ({pairs}; {extractors}): {reason}\n"
     return text
 
 
@@ -380,15 +263,16 @@ def _sheet(
     pair: Pair, inputs: _Inputs, cells: Sequence[Cell], counts: Sequence[int], pictures: dict[tuple[Cell, int], Tensor]
 ) -> Tensor:
     """Content, texture and reference above a row for each extractor, optimizer, init and weights, a column a count."""
+    several = len({cell.weights for cell in cells}) > 1
     rows = [[("content", inputs.photo), ("texture", inputs.texture)]]
     if inputs.reference is not None:
         rows[0].append(("reference", inputs.reference))
     for cell in cells:
         if cell.pair == pair:
             row = [
-                (f"{cell.title} {cell.init} {count}\n{cell.weights}", pictures[cell, count])
+                (f"{cell.title} {cell.init} {f'{cell.weights} ' if several else ''}{count}", pictures[cell, count])
                 for count in counts
                 if (cell, count) in pictures
             ]
             rows += [row] if row else []
-    return titled_sheet(rows, SHEET_TILE)
+    return titled_sheet(rows)

@@ -53,7 +53,14 @@ def resolve_precision(wanted: str, device: torch.device) -> torch.dtype:
 
 
 def place(module: Module, device: torch.device) -> Module:
-    """Move to the device, weights in channels_last, the layout that convolutions are fastest in on every chip."""
+    """Move to the device, weights in the layout that is fastest there: channels_last, but for instance norm on a CPU.
+
+    Convolutions are faster in channels_last everywhere; torch's instance norm on the CPU copies to NCHW and back. One
+    training step of the pyramid (1x256x256, bf16, AMD EPYC with AVX512-BF16) took 598 ms of CPU time in channels_last
+    and 379 ms in NCHW.
+    """
+    if device.type == "cpu" and any(isinstance(part, nn.InstanceNorm2d) for part in module.modules()):
+        return module.to(device)
     return module.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
 
 

@@ -2,46 +2,27 @@
 
     x* = argmin_x  L(x)        L of losses.py, x (1, 3, H, W) in [0, 1] up to what --clip says
 
-`descend` is the loop and knows no files; `paint` adds where it starts and the pyramid of sizes; `Reference` is what
-`stylize.py --method gatys` calls, and leaves beside the picture what a later reader needs: PICTURE.jsonl, whose first
-row is the resolved recipe and the rest the losses, and PICTURE-losses.png. All is float32: it is the yardstick.
+`descend` is the loop; `paint` adds where it starts and the pyramid of sizes. Neither knows files: reference.py does.
+All is float32, for it is the yardstick.
 """
 
 from __future__ import annotations
 
-import json
 import math
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from texturenet import images
-from texturenet.config import to_plain
-from texturenet.devices import place
 from texturenet.losses import PerceptualLoss
-from texturenet.perceptual import Encoder, load_encoder
+from texturenet.perceptual import Encoder
 from texturenet.presets import GatysRecipe
 
 SMALLEST_SIDE = 32  # px, of the coarsest size of a pyramid
 SIZE = 512  # px, longer side of a texture without a photo
-TERMS = ("total", "style", "content", "tv")
 _LBFGS_START = 1e4  # L-BFGS sees its loss begin here: torch skips curvature y.s < 1e-10, which some weights stay under
-
-# Layers that a report names and a smaller network lacks: the counterpart of the same stride, or the last of its block.
-COUNTERPARTS = {
-    "lite": {
-        "block5_conv2": "relu5_1",
-        "conv1": "relu2_1",
-        "layer1": "relu3_1",
-        "layer2": "relu4_1",
-        "layer3": "relu5_1",
-    }
-}
 
 
 @dataclass(frozen=True)
@@ -246,7 +227,7 @@ def pyramid_sizes(size: tuple[int, int], levels: int) -> list[tuple[int, int]]:
     sizes = [(max(1, size[0] >> level), max(1, size[1] >> level)) for level in reversed(range(levels))]
     if levels > 1 and min(sizes[0]) < SMALLEST_SIDE:
         most = max(1, (min(size) // SMALLEST_SIDE).bit_length())
-        raise ValueError(f"--pyramid {levels}: {size[1]}x{size[0]} px can be halved to {most} sizes at most")
+        raise ValueError(f"--pyramid {levels} is too much for {size[1]}x{size[0]} px; give {most} at most")
     return sizes
 
 
@@ -287,167 +268,3 @@ def _counted_from(first: int, on_iterate: OnIterate | None) -> OnIterate | None:
     if on_iterate is None or first == 0:
         return on_iterate
     return lambda iterate: on_iterate(replace(iterate, iteration=first + iterate.iteration))
-
-
-# --- from files to files ---------------------------------------------------------------------------------------------
-
-
-class Reference:
-    """One texture and one recipe, for any number of photos.
-
-    typed   names of the recipe's fields that the user typed; layers that a preset brings may be replaced by the
-            counterparts that the network has, typed ones may not
-    say     receives one line for each choice that was made for the user
-    Raises ValueError or OSError, one line.
-    """
-
-    def __init__(
-        self,
-        recipe: GatysRecipe,
-        texture_path: Path,
-        device: torch.device,
-        typed: Sequence[str] = (),
-        say: Callable[[str], None] = print,
-    ) -> None:
-        images.image_size(texture_path)  # a misspelt name fails before a network is looked for
-        encoder = load_encoder(
-            recipe.perceptual, recipe.perceptual_weights, recipe.perceptual_preprocess, recipe.pooling
-        )
-        say(f"perceptual network: {encoder.source}")
-        self.recipe = _fit_layers(recipe, encoder, typed, say)
-        self.encoder, self.texture_path, self.device, self.say = place(encoder, device), texture_path, device, say
-
-    def __call__(
-        self, photo_path: Path | None, target: Path, size: int | tuple[int, int] | None = None, quality: int = 95
-    ) -> list[Path]:
-        """Paint one picture into `target`; the files that were written, the picture first.
-
-        photo_path  None: the texture alone
-        size        longer side of the result, px, or (h, w) without a photo; default `SIZE`
-        On Ctrl-C the best picture so far is saved, and KeyboardInterrupt raised.
-        """
-        size = size or SIZE
-        longer = size if isinstance(size, int) else max(size)
-        photo = None if photo_path is None else images.load_image(photo_path, longer).to(self.device)
-        full = (longer, longer) if isinstance(size, int) else size
-        if photo is not None:
-            full = (photo.shape[-2], photo.shape[-1])
-        texture = images.load_image(self.texture_path, self.recipe.style_size or max(full)).to(self.device)
-        recipe = replace(self.recipe, init=self.recipe.init or ("noise" if photo is None else "content"))
-        if recipe.describe_layers:
-            self._describe(photo, texture)
-        header = {
-            "recipe": to_plain(recipe),
-            "encoder": self.encoder.source,
-            "photo": photo_path and str(photo_path),
-            "texture": str(self.texture_path),
-            "size": list(full),
-        }
-        start_image(recipe, photo, texture, full)  # an impossible start fails before a file is opened
-        pyramid_sizes(full, recipe.pyramid)
-        with Trace(target, header, recipe, quality) as trace:
-            try:
-                picture = paint(photo, texture, self.encoder, recipe, trace, full)
-            except Interrupted as stop:
-                images.save_image(stop.image, target, quality)
-                trace.bar.write(f"stopped; the best picture so far is in {target}")
-                raise
-        images.save_image(picture, target, quality)
-        return [target, trace.path, trace.plot()]
-
-    @torch.no_grad()
-    def _describe(self, photo: Tensor | None, texture: Tensor) -> None:
-        """What the layers hold, as TensorFlow's tutorial prints it."""
-        for role, image, layers in (
-            ("style", texture, self.recipe.style_layers),
-            ("content", photo, self.recipe.content_layers),
-        ):
-            if image is None or layers is None:
-                continue
-            for layer, features in self.encoder(image, layers).items():
-                low, high, mean = features.min().item(), features.max().item(), features.mean().item()
-                shape = tuple(features.shape)
-                self.say(f"{role} {layer}: shape {shape}, min {low:.4g}, max {high:.4g}, mean {mean:.4g}")
-
-
-def _fit_layers(recipe: GatysRecipe, encoder: Encoder, typed: Sequence[str], say: Callable[[str], None]) -> GatysRecipe:
-    """The recipe with every choice about the network made."""
-    known = COUNTERPARTS.get(encoder.name, {})
-    resolved: dict[str, Any] = {}
-    for name, default in (("style_layers", encoder.style_layers), ("content_layers", encoder.content_layers)):
-        layers = getattr(recipe, name) or default
-        if name not in typed:
-            if missing := [layer for layer in layers if layer in known]:
-                counterparts = ", ".join(known[layer] for layer in missing)
-                say(f"{name}: {encoder.name} has no {', '.join(missing)}; in their place {counterparts}")
-            layers = tuple(known.get(layer, layer) for layer in layers)
-        resolved[name] = tuple(encoder.resolve(layers))
-    return replace(recipe, perceptual=encoder.name, **resolved)
-
-
-class Trace:
-    """What a run shows and leaves: a bar with an ETA, printed totals, PICTURE.jsonl, snapshots in PICTURE-steps/.
-
-    target  the picture
-    header  the first row of the log: recipe, encoder, inputs
-    """
-
-    def __init__(self, target: Path, header: dict[str, Any], recipe: GatysRecipe, quality: int) -> None:
-        from tqdm import tqdm
-
-        self.target, self.recipe, self.quality = target, recipe, quality
-        self.path = target.with_suffix(".jsonl")
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        self.file = self.path.open("w", encoding="utf-8")
-        self._write(header)
-        self.rows: list[dict[str, Any]] = []
-        self.started = time.monotonic()
-        self.bar = tqdm(total=recipe.iterations * recipe.pyramid, unit="it", dynamic_ncols=True)
-
-    def __enter__(self) -> Trace:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.bar.close()
-        self.file.close()
-
-    def __call__(self, iterate: Iterate) -> None:
-        number, losses = iterate.iteration, iterate.losses
-        row = {
-            "iteration": number,
-            "seconds": round(time.monotonic() - self.started, 3),
-            "size": list(iterate.image.shape[-2:]),
-            "losses": losses,
-        }
-        self.rows.append(row)
-        self._write(row)
-        self.bar.update(number - self.bar.n)
-        self.bar.set_postfix_str(" ".join(f"{name} {losses[name]:.4g}" for name in TERMS), refresh=False)
-        if self.recipe.print_every and number % self.recipe.print_every == 0:
-            self.bar.write(f"iteration {number}: total {losses['total']:.6g}")
-        if self.recipe.save_every and number and number % self.recipe.save_every == 0:
-            folder = self.target.with_name(f"{self.target.stem}-steps")
-            images.save_image(iterate.image, folder / f"{number:05d}{self.target.suffix}", self.quality)
-
-    def _write(self, row: dict[str, Any]) -> None:
-        self.file.write(json.dumps(row) + "\n")
-        self.file.flush()  # a run that is killed keeps its losses
-
-    def plot(self) -> Path:
-        """The terms over the iterations, PICTURE-losses.png."""
-        from matplotlib.figure import Figure
-
-        figure = Figure(figsize=(6.4, 4), layout="constrained")
-        axes = figure.add_subplot()
-        for name in TERMS:
-            if any(row["losses"][name] > 0 for row in self.rows):
-                axes.plot(
-                    [row["iteration"] for row in self.rows], [row["losses"][name] for row in self.rows], label=name
-                )
-        axes.set(xlabel="iteration", ylabel="loss, weighted", title=self.target.stem)
-        if axes.lines:
-            axes.set_yscale("log")
-            axes.legend()
-        path = self.target.with_name(f"{self.target.stem}-losses.png")
-        figure.savefig(path, dpi=100)
-        return path

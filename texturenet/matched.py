@@ -1,16 +1,9 @@
-"""The yardstick: one pass of a trained generator against the iterative reference, on the same photo under the same loss.
+"""One pass of a trained generator against the iterative reference, on the same photo under the same loss.
 
 Three losses of a photo are compared: L0 of the photo itself, L of the generator's picture, and L* of the best that
 L-BFGS (Gatys et al. 2016) finds in so many iterations from the photo. Gap closed is (L0 - L) / (L0 - L*); matched
 iterations are how many the reference needs for L, from the photo and from white noise. Johnson et al. 2016 (section
 4.1) report 50 to 100 under their loss.
-
-The reference's pixels are clipped to [0, 1] after each iteration, as Johnson et al. do, since the generator's are in
-that range too. Unclipped, L-BFGS reports a loss a few per cent lower, of a picture that no file can hold; once that is
-clipped for saving, its loss is 20 to 30% higher (mosaic, lite, 150 iterations).
-
-The reference depends on the loss, the photo and its size, not on the generator. So its runs are kept on the disk, one
-row and a few pictures each, and serve every other checkpoint that was trained for the same loss.
 """
 
 from __future__ import annotations
@@ -19,6 +12,7 @@ import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,34 +20,17 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from texturenet import gatys, images
+from texturenet import images
 from texturenet.devices import describe
-from texturenet.judging import Judged, choose_photos, labels, loss_terms, open_judged
+from texturenet.judging import choose_photos, labels, loss_terms, open_judged
 from texturenet.losses import PerceptualLoss
 from texturenet.metrics import gap_closed, matched_iterations, quartiles
-from texturenet.presets import GatysRecipe
-from texturenet.reports import Rows, fingerprint, markdown, number, titled_sheet, write_csv, write_text
+from texturenet.reports import file_stem, markdown, number, publish, titled_sheet
+from texturenet.yardstick import References, Trajectory
 
-SNAPSHOTS = (50, 100, 300)  # iterations whose pictures are kept, beside the last
 SHEET_PHOTOS = 6
-NOISE_SEED = 0
 TIMED_PASSES = 3
 GROUPS = ("total", "style", "content", "tv")
-
-
-@dataclass(frozen=True)
-class Trajectory:
-    """One run of the reference."""
-
-    totals: list[float]  # loss after 0, 1, 2 ... iterations
-    first: dict[str, float]  # terms of the loss of its start
-    best: dict[str, float]  # terms of the iterate of least loss
-    pictures: dict[int, Tensor]  # iteration -> (1, 3, H, W) in [0, 1]
-    seconds: float  # of all iterations
-
-    @property
-    def iterations(self) -> int:
-        return len(self.totals) - 1
 
 
 @dataclass(frozen=True)
@@ -79,89 +56,7 @@ class Measure:
 
     @property
     def matched_noise(self) -> float | None:
-        return self.from_noise and matched_iterations(self.from_noise.totals, self.ours["total"])
-
-
-def run_reference(
-    loss_function: PerceptualLoss,
-    photo: Tensor,
-    start: Tensor,
-    iterations: int,
-    on_iteration: Callable[[float], None] | None = None,
-) -> Trajectory:
-    """Projected L-BFGS from `start`, photo and start (1, 3, H, W) on one device.
-
-    Raises ValueError for a loss that diverges.
-    """
-    seen: list[dict[str, float]] = []
-    pictures: dict[int, Tensor] = {}
-
-    def note(iterate: gatys.Iterate) -> None:
-        seen.append(iterate.losses)
-        if iterate.iteration in (*SNAPSHOTS, iterations):
-            pictures[iterate.iteration] = iterate.image.cpu()
-        if on_iteration is not None and iterate.iteration > 0:
-            on_iteration(iterate.losses["total"])
-
-    recipe = GatysRecipe(optimizer="lbfgs", iterations=iterations, clip=True)
-    begin = time.perf_counter()
-    gatys.descend(loss_function, start, loss_function.content_features(photo), recipe, note)
-    seconds = time.perf_counter() - begin
-    totals = [terms["total"] for terms in seen]
-    return Trajectory(totals, seen[0], min(seen, key=lambda terms: terms["total"]), pictures, seconds)
-
-
-class References:
-    """Runs of the reference, kept in a folder: `rows.jsonl` and PNGs of the snapshots."""
-
-    def __init__(self, folder: Path, device: torch.device, fresh: bool = False) -> None:
-        self.folder, self.device = folder, device
-        self.rows = Rows(folder / "rows.jsonl", fresh)
-
-    def get(self, style: Judged, photo: Tensor, kind: str, iterations: int, bar: Any) -> Trajectory:
-        """The run from the photo (kind "photo") or from white noise ("noise"); from the disk where it is there."""
-        key = fingerprint(style.loss_key, photo, [kind, NOISE_SEED, iterations, self.device.type])
-        kept = self._load(key)
-        if kept is not None:
-            bar.update(iterations)
-            return kept
-        photo = photo.to(self.device)
-        noise = torch.rand(photo.shape, generator=torch.Generator().manual_seed(NOISE_SEED)).to(self.device)
-
-        def tick(total: float) -> None:
-            bar.set_postfix_str(f"from {kind}: loss {total:.4g}", refresh=False)
-            bar.update()
-
-        run = run_reference(style.loss_function, photo, noise if kind == "noise" else photo, iterations, tick)
-        for iteration, picture in run.pictures.items():
-            images.save_image(picture, self._picture(key, iteration))
-        self.rows.add(
-            key,
-            {
-                "start": kind,
-                "size": max(photo.shape[-2:]),
-                "device": describe(self.device),
-                "seconds": run.seconds,
-                "totals": run.totals,
-                "first": run.first,
-                "best": run.best,
-                "pictures": sorted(run.pictures),
-            },
-        )
-        return run
-
-    def _load(self, key: str) -> Trajectory | None:
-        row = self.rows.get(key)
-        if row is None:
-            return None
-        try:
-            pictures = {iteration: images.load_image(self._picture(key, iteration)) for iteration in row["pictures"]}
-        except images.ImageError:  # somebody tidied up
-            return None
-        return Trajectory(row["totals"], row["first"], row["best"], pictures, row["seconds"])
-
-    def _picture(self, key: str, iteration: int) -> Path:
-        return self.folder / f"{key}-{iteration:04d}.png"
+        return None if self.from_noise is None else matched_iterations(self.from_noise.totals, self.ours["total"])
 
 
 def measure(
@@ -202,7 +97,7 @@ def run(
     fresh: bool = False,
     say: Callable[[str], None] = print,
 ) -> list[Measure]:
-    """Judge checkpoints and write tables and sheets to `out_dir`/matched; the reference runs go to `out_dir`/references.
+    """Judge checkpoints; tables and sheets go to `out_dir`/matched, runs of the reference to `out_dir`/references.
 
     count, sizes      of photos; the longer side in px
     iterations        of L-BFGS from the photo; from noise `noise_iterations`: None as many, 0 none at all
@@ -229,7 +124,7 @@ def run(
                         references.get(style, photo, "noise", noise_iterations, bar) if noise_iterations else None
                     )
                     result, picture = measure(
-                        lambda image, paint=style.stylizer: paint(image, seed),
+                        partial(style.stylizer, seed=seed),
                         style.loss_function,
                         photo,
                         from_photo,
@@ -241,11 +136,10 @@ def run(
                     sheet = sheets.setdefault((name, size), [])
                     if len(sheet) < SHEET_PHOTOS:
                         sheet.append(_sheet_row(result, photo, style.texture, picture))
-    folder, stem = out_dir / "matched", "+".join(name.replace("/", "_") for name in names)
+    folder = out_dir / "matched"
     for (name, size), rows in sheets.items():
-        images.save_image(titled_sheet(rows), folder / f"{name.replace('/', '_')}-{size}.jpg")
-    write_csv(folder / f"{stem}.csv", [_csv_row(item) for item in measures])
-    write_text(folder / f"{stem}.md", report(measures, device))
+        images.save_image(titled_sheet(rows), folder / f"{file_stem(name)}-{size}.jpg")
+    publish(folder / file_stem(*names), report(measures, device), [_csv_row(item) for item in measures], say)
     return measures
 
 
@@ -302,12 +196,12 @@ def report(measures: Sequence[Measure], device: torch.device) -> str:
     times = ["pass, s", f"Gatys {longest} it., s", "times as fast"]
     return (
         f"# One pass against {longest} iterations of L-BFGS\n\n"
-        "Median (quartiles) over the photos. Gap closed: (photo - pass) / (photo - reference) of the total loss; matched: "
-        f"L-BFGS iterations that reach the loss of the pass. Times on {describe(device)}.\n\n"
+        "Median (quartiles) over the photos. Gap closed: (photo - pass) / (photo - reference) of the total loss. "
+        f"Matched: L-BFGS iterations that reach the loss of the pass. Times on {describe(device)}.\n\n"
         + markdown([*heads, *times], figures)
         + "\n## Terms of the loss\n\n"
-        "Medians: of the photo itself, of one pass, of the best iterate of the reference. Totals as weighted in the loss, "
-        "single layers unweighted.\n\n" + markdown(["style", "px", "term", "photo", "pass", "reference"], terms)
+        "Medians: of the photo itself, of one pass, of the best iterate of the reference. Totals as weighted in the "
+        "loss, single layers unweighted.\n\n" + markdown(["style", "px", "term", "photo", "pass", "reference"], terms)
     )
 
 
@@ -323,5 +217,9 @@ def _spread_noise(items: Sequence[Measure]) -> str:
 
 
 def _median_term(items: Sequence[Measure], which: str, term: str) -> str:
-    sources = {"photo": lambda m: m.from_photo.first, "pass": lambda m: m.ours, "reference": lambda m: m.from_photo.best}
+    sources = {
+        "photo": lambda m: m.from_photo.first,
+        "pass": lambda m: m.ours,
+        "reference": lambda m: m.from_photo.best,
+    }
     return f"{statistics.median(sources[which](item)[term] for item in items):.4g}"

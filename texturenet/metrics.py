@@ -1,7 +1,7 @@
 """Numbers about pictures: pure functions, no network, no file.
 
-Pictures are (B, 3, H, W) in [0, 1]; what compares two of them averages over the batch. All raise ValueError for pictures
-of different sizes.
+Pictures are (B, 3, H, W) in [0, 1]; what compares two of them averages over the batch, and raises ValueError for
+pictures of different sizes.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from itertools import combinations
+from typing import Literal
 
 import numpy as np
 from skimage.metrics import structural_similarity
@@ -29,7 +30,7 @@ def psnr(image: Tensor, reference: Tensor) -> float:
 
 
 def ssim(image: Tensor, reference: Tensor) -> float:
-    """Structural similarity (Wang et al. 2004) as scikit-image computes it by default (7x7 windows), -1 .. 1 (the same).
+    """Structural similarity (Wang et al. 2004), -1 .. 1 (the same), by scikit-image with its default windows of 7x7.
 
     Raises ValueError for a side under 7 px.
     """
@@ -86,8 +87,8 @@ def quartiles(values: Sequence[float]) -> tuple[float, float, float]:
     kept = [value for value in values if not math.isnan(value)]
     if not kept:
         return math.nan, math.nan, math.nan
-    method = "linear" if all(map(math.isfinite, kept)) else "lower"
-    lower, median, upper = np.quantile(kept, (0.25, 0.5, 0.75), method=method)
+    method: Literal["linear", "lower"] = "linear" if all(map(math.isfinite, kept)) else "lower"
+    lower, median, upper = np.quantile(np.array(kept), (0.25, 0.5, 0.75), method=method)
     return float(lower), float(median), float(upper)
 
 

@@ -1,4 +1,4 @@
-"""What an evaluation leaves behind: rows that outlive an interruption, tables, and sheets with a title over each picture."""
+"""What an evaluation leaves behind: rows that outlive an interruption, tables, sheets with titled pictures."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import io
 import json
 import math
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -106,6 +106,19 @@ def write_csv(path: Path, rows: Sequence[dict[str, Any]]) -> None:
     write_text(path, text.getvalue())
 
 
+def publish(stem: Path, text: str, rows: Sequence[dict[str, Any]], say: Callable[[str], None]) -> None:
+    """The report `text` as STEM.md, its rows as STEM.csv; `say` gets the report and where it is. Raises OSError."""
+    write_csv(stem.with_name(f"{stem.name}.csv"), rows)
+    target = stem.with_name(f"{stem.name}.md")
+    write_text(target, text)
+    say(f"{text}\nin {stem.parent}: {target.name}, {stem.name}.csv and sheets")
+
+
+def file_stem(*names: str) -> str:
+    """A file name out of names of styles, which may be paths."""
+    return "+".join(name.strip("./").replace("/", "_") for name in names)[:120]
+
+
 def write_text(path: Path, text: str) -> None:
     """A file that appears whole or not at all. Raises OSError."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -128,13 +141,12 @@ def fit(image: Tensor, height: int, width: int) -> Tensor:
     return page
 
 
-def titled_sheet(rows: Sequence[Sequence[tuple[str, Tensor]]], longest: int = TILE) -> Tensor:
+def titled_sheet(rows: Sequence[Sequence[tuple[str, Tensor]]], width: int = TILE) -> Tensor:
     """Contact sheet (1, 3, H, W) in which each picture has a title of its own.
 
     rows  of (title, picture (1, 3, H, W) in [0, 1]); the first picture of a row sets the height of the others
-    All tiles are as wide: the longest side of any first picture, `longest` px at most.
+    All tiles are `width` px wide, smaller pictures are enlarged: a title needs that much.
     """
-    width = min(longest, max((max(row[0][1].shape[-2:]) for row in rows), default=longest))
     bands = []
     for row in rows:
         h, w = row[0][1].shape[-2:]

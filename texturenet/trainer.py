@@ -319,8 +319,8 @@ def _photo_batches(job: Job) -> Iterator[Tensor | None]:
     photos = data.Photos(job.photos, recipe.image_size, recipe.seed)
     cuda = job.device.type == "cuda"
     for batch in data.batches(photos, recipe.batch_size, job.start_step, job.run.workers, pin_memory=cuda):
-        batch = batch.to(job.device, non_blocking=cuda)
-        yield batch.float().div_(255).contiguous(memory_format=torch.channels_last)
+        batch = batch.to(job.device, non_blocking=cuda).float().div_(255)
+        yield batch.contiguous(memory_format=torch.channels_last) if cuda else batch
 
 
 def _training_noise(generator: Generator, recipe: Recipe, step: int, device: torch.device) -> list[Tensor]:

@@ -1,0 +1,56 @@
+import argparse
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from texturenet.config import Recipe, Run, add_flags, given
+
+
+@pytest.fixture
+def parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser()
+    add_flags(parser, Recipe, Run)
+    return parser
+
+
+def test_every_field_is_a_flag_with_its_default_in_the_help(parser: argparse.ArgumentParser) -> None:
+    text = " ".join(parser.format_help().split())
+    for owner in (Recipe, Run):
+        for spec in fields(owner):
+            assert f"--{spec.name}" in text
+    for shown in ("(default: 2000)", "(default: 5.0 6.0 2.0 2.0 2.0)", "(default: checkpoints)"):
+        assert shown in text
+
+
+def test_only_what_was_typed_is_given(parser: argparse.ArgumentParser) -> None:
+    flags = parser.parse_args("--style_weights 1 2.5 --iterations 7 --perceptual_weights a/b.pth".split())
+    assert given(flags, Recipe) == {
+        "style_weights": (1.0, 2.5),
+        "iterations": 7,
+        "perceptual_weights": Path("a/b.pth"),
+    }
+    assert given(flags, Run) == {}
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("--iterations 0", "0 is less than 1"),
+        ("--iterations many", "invalid int value: 'many'"),
+        ("--tv_weight nan", "nan is less than 0"),
+        ("--generator unet", "invalid choice: 'unet' (choose from 'pyramid', 'residual')"),
+    ],
+)
+def test_a_bad_value_names_itself(
+    words: str, message: str, parser: argparse.ArgumentParser, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        parser.parse_args(words.split())
+    assert ended.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+def test_no_flag_of_one_dataclass_hides_another() -> None:
+    names = [spec.name for owner in (Recipe, Run) for spec in fields(owner)]
+    assert len(names) == len(set(names))

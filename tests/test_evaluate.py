@@ -1,0 +1,489 @@
+"""The yardstick on tiny pictures: known answers, interruption, failing cells, bad input."""
+
+import csv
+import math
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from conftest import picture
+from torch import Tensor
+
+from texturenet import checkpoint, evaluate, gatys, grid, images, judging, matched, reports, sweeps, yardstick
+from texturenet.config import Recipe, to_plain
+from texturenet.presets import GatysRecipe
+from texturenet.trainer import build
+
+SIZE = 32
+RECIPE = Recipe(
+    iterations=4,
+    batch_size=2,
+    image_size=SIZE,
+    style_size=SIZE,
+    scales=2,
+    width=4,
+    padding="reflect",
+    perceptual="lite",
+)
+CPU = torch.device("cpu")
+
+
+def save_style(path: Path, texture: Tensor, **changed: Any) -> Path:
+    """A generator as it is before training, in a file as the trainer writes it."""
+    generator, spec = build(RECIPE, content=changed.pop("content", True))
+    fields: dict[str, Any] = {
+        "name": path.stem,
+        "generator": spec,
+        "weights": generator.state_dict(),
+        "recipe": to_plain(RECIPE),
+        "perceptual": {"name": "lite", "source": "lite"},
+        "texture": texture[0].mul(255).round().to(torch.uint8),
+        "step": 4,
+    }
+    checkpoint.save(path, **(fields | changed))
+    return path
+
+
+@pytest.fixture
+def texture(texture_path: Path) -> Tensor:
+    return images.load_image(texture_path, SIZE)
+
+
+@pytest.fixture
+def style_path(tmp_path: Path, texture: Tensor) -> Path:
+    return save_style(tmp_path / "checks.pt", texture)
+
+
+@pytest.fixture
+def command(tmp_path: Path, photo_dir: Path) -> Callable[..., int]:
+    """`evaluate` with the places filled in."""
+
+    def run(*words: object) -> int:
+        places = ["--out_dir", tmp_path / "out", "--cpu"]
+        photos = [] if words[0] == "ablate" else ["--photos", photo_dir]
+        return evaluate.main([str(word) for word in [*words, *photos, *places]])
+
+    return run
+
+
+MATCHED = ("--count", 2, "--sizes", SIZE, "--iterations", 4)
+
+
+def rows_of(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+# ------------------------------------------------------------------------------------------------------------ matched
+
+
+@pytest.mark.parametrize("k", [2, 5])
+@pytest.mark.parametrize("kind", ["photo", "noise"])
+def test_a_lookup_of_gatys_own_output_matches_its_iteration(style_path: Path, k: int, kind: str) -> None:
+    loss = judging.open_judged(style_path).loss_function
+    photo = 0.25 + 0.5 * picture(SIZE, 40, seed=3)  # where nothing is clipped, each iteration gains
+    starts = {"photo": photo, "noise": torch.rand(photo.shape, generator=torch.Generator().manual_seed(0))}
+    runs = {name: yardstick.run_reference(loss, photo, start, 6) for name, start in starts.items()}
+    met: dict[int, Tensor] = {}
+    gatys.descend(
+        loss,
+        starts[kind],
+        loss.content_features(photo),
+        GatysRecipe(optimizer="lbfgs", iterations=6, clip=True),
+        lambda iterate: met.update({iterate.iteration: iterate.image}),
+    )
+    result, shown = matched.measure(lambda _photo: met[k], loss, photo, runs["photo"], runs["noise"])
+    assert torch.equal(shown, met[k])
+    assert (result.matched_photo if kind == "photo" else result.matched_noise) == pytest.approx(k, abs=0.01)
+    if kind == "photo":
+        assert 0 < result.gap < 1
+
+
+def test_the_photo_itself_closes_nothing_and_the_reference_all(style_path: Path) -> None:
+    loss = judging.open_judged(style_path).loss_function
+    photo = picture(SIZE, SIZE)
+    run = yardstick.run_reference(loss, photo, photo, 4)
+    assert run.iterations == 4
+    assert sorted(run.totals, reverse=True) == run.totals
+    nothing, _ = matched.measure(lambda image: image, loss, photo, run, None)
+    assert (nothing.gap, nothing.matched_photo, nothing.matched_noise) == (pytest.approx(0, abs=1e-4), 0, None)
+    everything, _ = matched.measure(lambda _photo: run.pictures[4], loss, photo, run, None)
+    assert everything.gap == pytest.approx(1, abs=1e-4)
+    for group in ("style", "content", "tv"):
+        assert nothing.ours[group] == pytest.approx(run.first[group], abs=1e-5)
+        assert everything.ours[group] == pytest.approx(run.best[group], rel=1e-3)
+
+
+def test_matched_writes_tables_and_sheet(style_path: Path, command: Callable[..., int], tmp_path: Path) -> None:
+    assert command("matched", style_path, *MATCHED, "--noise_iterations", 2) == 0
+    out = tmp_path / "out" / "matched"
+    rows = rows_of(out / "checks.csv")
+    assert [row["photo"] for row in rows] == ["0.png", "1.png"]
+    for group in ("photo", "pass", "reference"):
+        parts = [float(rows[0][f"{group}_{term}"]) for term in ("style", "content", "tv")]
+        assert float(rows[0][f"{group}_total"]) == pytest.approx(sum(parts), rel=1e-4)
+    text = (out / "checks.md").read_text()
+    assert "| style/relu3_1" in text
+    assert "| checks | 32 | 2 " in text
+    sheet = images.load_image(out / "checks-32.jpg")
+    assert sheet.shape[-1] >= 4 * reports.TILE  # photo, texture, one pass, the last of the reference
+    assert sheet.shape[-2] >= 2 * 192
+
+
+def test_matched_goes_on_after_an_interruption(
+    style_path: Path, command: Callable[..., int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, texture: Tensor
+) -> None:
+    real, calls = gatys.descend, []
+
+    def counted(*args: Any) -> Tensor:
+        calls.append(args[1])
+        if len(calls) == stop_at:
+            raise KeyboardInterrupt
+        return real(*args)
+
+    monkeypatch.setattr(gatys, "descend", counted)
+    stop_at = 3
+    assert command("matched", style_path, *MATCHED) == evaluate.STOPPED
+    log = tmp_path / "out" / "references" / "rows.jsonl"
+    assert len(log.read_text().splitlines()) == 2
+    with log.open("a") as file:
+        file.write('{"key": "cut by a cra')
+    stop_at, calls[:] = 0, []
+    assert command("matched", style_path, *MATCHED) == 0
+    assert len(calls) == 2  # the second photo's two runs
+    before = (tmp_path / "out/matched/checks.csv").read_text()
+
+    calls.clear()  # nothing left to do; another generator of the same loss has the same references
+    other = save_style(tmp_path / "other.pt", texture)
+    assert command("matched", style_path, other, *MATCHED) == 0
+    assert calls == []
+    assert rows_of(tmp_path / "out/matched/checks+other.csv")[0]["gap_closed"] == before.splitlines()[1].split(",")[3]
+
+    assert command("matched", style_path, "--count", 1, "--sizes", SIZE, "--iterations", 3) == 0
+    assert len(calls) == 2  # other settings are other references
+    calls.clear()
+    next(log.parent.glob("*.png")).unlink()
+    assert command("matched", style_path, *MATCHED) == 0
+    assert len(calls) == 1  # a picture that went is made again
+    calls.clear()
+    assert command("matched", style_path, *MATCHED, "--fresh") == 0
+    assert len(calls) == 4
+
+
+def test_another_loss_has_other_references(style_path: Path, tmp_path: Path, texture: Tensor) -> None:
+    key = judging.open_judged(style_path).loss_key
+    assert judging.open_judged(save_style(tmp_path / "same.pt", texture)).loss_key == key
+    heavy = to_plain(RECIPE) | {"tv_weight": 2.0}
+    assert judging.open_judged(save_style(tmp_path / "heavy.pt", texture, recipe=heavy)).loss_key != key
+    assert judging.open_judged(save_style(tmp_path / "grey.pt", texture * 0.5)).loss_key != key
+
+
+def test_bad_checkpoints_are_named(
+    style_path: Path, command: Callable[..., int], tmp_path: Path, texture: Tensor, capsys: pytest.CaptureFixture[str]
+) -> None:
+    thumbnail = save_style(tmp_path / "thumb.pt", texture[..., :16, :16])
+    cases = [
+        ((tmp_path / "none.pt",), "no checkpoint at"),
+        ((thumbnail,), "add --texture FILE"),
+        ((save_style(tmp_path / "alone.pt", texture, content=False),), "paints no photos"),
+        ((style_path, style_path, "--texture", tmp_path / "checks.png"), "one checkpoint"),
+        ((style_path, "--texture", tmp_path / "none.png"), "no such file"),
+    ]
+    for words, message in cases:
+        assert command("matched", *words) == 2
+        error = capsys.readouterr().err
+        assert error.startswith("evaluate: error: ")
+        assert message in error
+        assert error.count("\n") == 1
+    assert command("matched", thumbnail, "--texture", tmp_path / "checks.png", "--count", 1, *MATCHED[2:]) == 0
+
+
+def test_photos_that_cannot_be_read_are_left_out(photo_dir: Path, tmp_path: Path) -> None:
+    (photo_dir / "1.png").write_bytes(b"no picture")
+    said: list[str] = []
+    assert [path.name for path in judging.choose_photos(photo_dir, 2, said.append)] == ["0.png", "2.png"]
+    assert "1.png" in said[0]
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    with pytest.raises(ValueError, match="no picture"):
+        judging.choose_photos(empty, 2, said.append)
+
+
+# ------------------------------------------------------------------------------------------------------------- ablate
+
+
+@pytest.fixture
+def pair(photo_dir: Path, texture_path: Path, tmp_path: Path) -> str:
+    reference = tmp_path / "reference.png"
+    images.save_image(picture(24, 32, seed=9), reference)
+    return f"{photo_dir / '0.png'}:{texture_path}:{reference}"
+
+
+ABLATE = ("--size", 32, "--iterations", 3, 1, "--optimizers", "lbfgs", "adam", "--inits", "content")
+
+
+def test_ablate_scores_the_grid(command: Callable[..., int], pair: str, tmp_path: Path) -> None:
+    assert command("ablate", "--pairs", pair, *ABLATE, "--extractors", "lite", "--losses", "1:1e6:0", "1:1e3:1") == 0
+    out = tmp_path / "out" / "ablate"
+    rows = rows_of(out / "ablate.csv")
+    assert len(rows) == 2 * 2 * 2
+    assert {(row["optimizer"], row["weights"], row["iterations"]) for row in rows} == {
+        (optimizer, weights, count)
+        for optimizer in ("lbfgs", "adam")
+        for weights in ("1:1e+06:0", "1:1000:1")
+        for count in ("1", "3")
+    }
+    for row in rows:
+        error = float(row["rmse"])
+        assert float(row["psnr"]) == pytest.approx(-20 * math.log10(error))
+        assert -1 <= float(row["ssim"]) < 1
+    text = (out / "ablate.md").read_text()
+    assert "## By optimizer" in text
+    assert "## By init" not in text  # it was not varied
+    assert "Failed" not in text
+    assert len(list((out / "pictures").glob("*.png"))) == 8
+    assert images.load_image(out / "1-0+checks.jpg").shape[-1] > 2 * reports.TILE
+
+
+def test_ablate_goes_on_after_an_interruption(
+    command: Callable[..., int], pair: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, calls = gatys.paint, []
+
+    def counted(*args: Any) -> Tensor:
+        calls.append(1)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return real(*args)
+
+    monkeypatch.setattr(gatys, "paint", counted)
+    words = ("ablate", "--pairs", pair, *ABLATE, "--extractors", "lite", "--losses", "1:1e6:0")
+    assert command(*words) == evaluate.STOPPED
+    assert command(*words) == 0
+    assert len(calls) == 3  # one finished, one stopped, the stopped one again
+    images.save_image(picture(24, 32, seed=5), tmp_path / "reference.png")
+    before = rows_of(tmp_path / "out/ablate/ablate.csv")
+    assert command(*words) == 0
+    assert len(calls) == 3  # another reference picture asks for scores, not for pictures
+    assert rows_of(tmp_path / "out/ablate/ablate.csv")[0]["rmse"] != before[0]["rmse"]
+
+
+def test_a_failing_cell_does_not_stop_the_grid(
+    command: Callable[..., int], pair: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = gatys.paint
+
+    def failing(*args: Any) -> Tensor:
+        if args[3].optimizer == "lbfgs":
+            real(*args[:3], GatysRecipe(**(asdict(args[3]) | {"iterations": 1})), *args[4:])
+            raise ValueError("the loss is nan at iteration 2")
+        return real(*args)
+
+    monkeypatch.setattr(gatys, "paint", failing)
+    assert command("ablate", "--pairs", pair, *ABLATE, "--extractors", "lite", "--losses", "1:1e6:0") == 0
+    rows = rows_of(tmp_path / "out/ablate/ablate.csv")
+    state = {(row["optimizer"], row["iterations"]): row["error"] for row in rows}
+    assert state[("lbfgs", "1")] == ""  # met before it failed
+    assert state[("lbfgs", "3")] == "the loss is nan at iteration 2"
+    assert state[("adam", "1")] == state[("adam", "3")] == ""
+    assert "the loss is nan" in (tmp_path / "out/ablate/ablate.md").read_text()
+
+
+def test_bad_pairs(
+    command: Callable[..., int], pair: str, tmp_path: Path, photo_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    content, texture, reference = pair.split(":")
+    images.save_image(picture(48, 64), tmp_path / "large.png")
+    bad = {
+        f"{content}:{texture}:{tmp_path / 'none.png'}": "none.png: no such file",
+        f"{content}:{texture}:{tmp_path / 'large.png'}": "is 64x48 px and the result 32x24; give --size 64",
+        f"{photo_dir / '9.png'}:{texture}:{reference}": "9.png: no such file",
+    }
+    small = (*ABLATE, "--extractors", "lite", "--losses", "1:1e6:0")
+    assert command("ablate", "--pairs", *bad, pair, *small) == 0
+    said = capsys.readouterr().out.splitlines()
+    for message in bad.values():
+        assert sum(message in line and not line.startswith("- ") for line in said) == 1  # one line each
+    rows = rows_of(tmp_path / "out/ablate/ablate.csv")
+    assert sum(bool(row["error"]) for row in rows) == 3 * 4
+    assert sum(bool(row["rmse"]) for row in rows) == 4
+
+    for words, message in [
+        (["--pairs", *bad], "no cell of the grid could be painted"),
+        (["--pairs", "a.jpg"], "give content.jpg:texture.jpg"),
+        (["--pairs", tmp_path / "none.csv"], "no such file of pairs"),
+        (["--pairs", pair, "--losses", "1:1e6"], "content:style:tv"),
+        (["--pairs", pair, "--losses", "1:-1:0"], "negative"),
+    ]:
+        assert command("ablate", *small[:-2], "--losses", "1:1e6:0", *words) == 2
+        assert message in capsys.readouterr().err
+
+
+def test_pairs_from_a_csv(tmp_path: Path) -> None:
+    path = tmp_path / "pairs.csv"
+    path.write_text("content,texture,reference\na.jpg,s.jpg,r.png\nb.jpg,s.jpg,\n")
+    assert grid.read_pairs([str(path)]) == [
+        grid.Pair(tmp_path / "a.jpg", tmp_path / "s.jpg", tmp_path / "r.png"),
+        grid.Pair(tmp_path / "b.jpg", tmp_path / "s.jpg", None),
+    ]
+    path.write_text("photo,style\na,b\n")
+    with pytest.raises(ValueError, match="content,texture,reference"):
+        grid.read_pairs([str(path)])
+    path.write_text("content,texture\na.jpg\n")
+    with pytest.raises(ValueError, match="line 2"):
+        grid.read_pairs([str(path)])
+
+
+def test_the_grid_has_the_reports_layers() -> None:
+    def recipe(extractor: str, optimizer: str = "adam") -> GatysRecipe:
+        pair = grid.Pair(Path("a"), Path("b"))
+        return grid.recipe_of(grid.Cell(pair, extractor, optimizer, "noise", grid.Weights(1, 1e6, 0.5)), 1500)
+
+    vgg16 = recipe("vgg16")
+    assert (vgg16.perceptual, vgg16.content_layers) == ("vgg16", ("relu2_2",))
+    assert vgg16.style_layers == ("relu1_2", "relu2_2", "relu3_3", "relu4_3")
+    assert (vgg16.style_weights, vgg16.content_weights, vgg16.tv_weight) == ((1e6,) * 4, (1.0,), 0.5)
+    assert (vgg16.optimizer, vgg16.iterations, vgg16.init) == ("adam", 1500, "noise")
+    assert recipe("resnet18").style_layers == ("conv1", "layer1", "layer2", "layer3")
+    assert recipe("vgg19").style_layers == recipe("lite").style_layers
+    assert len(recipe("vgg19").style_weights) == 6
+    assert recipe("squeezenet1_1").style_layers is None
+
+
+# --------------------------------------------------------------------------------------------------- sweep, diversity
+
+
+def test_noise_sweep(style_path: Path, command: Callable[..., int], tmp_path: Path) -> None:
+    assert command("sweep", style_path, "--count", 2, "--size", SIZE, "--noise_factors", 0, 1, 3) == 0
+    out = tmp_path / "out" / "sweep"
+    rows = rows_of(out / "checks-noise_factor.csv")
+    moved = [float(row["moved"]) for row in rows if row["photo"] == "0.png"]
+    assert moved[0] == 0 < moved[1] < moved[2]
+    assert "| 3 " in (out / "checks-noise_factor.md").read_text()
+    assert images.load_image(out / "checks-noise_factor.jpg").shape[-1] >= 4 * reports.TILE
+
+
+def test_diversity(style_path: Path, command: Callable[..., int], tmp_path: Path) -> None:
+    assert command("diversity", style_path, "--count", 2, "--size", SIZE, "--seeds", 3) == 0
+    row = rows_of(tmp_path / "out/diversity/checks.csv")[0]
+    assert float(row["diversity"]) > 0
+    assert float(row["relative"]) == pytest.approx(float(row["diversity"]) / float(row["style"]))
+    assert images.load_image(tmp_path / "out/diversity/checks.jpg").shape[-1] >= 5 * reports.TILE
+    assert command("diversity", style_path, "--count", 1, "--size", SIZE, "--noise_factor", 0) == 0
+    assert float(rows_of(tmp_path / "out/diversity/checks.csv")[0]["diversity"]) == 0
+    assert command("diversity", style_path, "--seeds", 1) == 2
+
+
+def test_training_sweep(
+    command: Callable[..., int], tmp_path: Path, texture_path: Path, photo_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small = [
+        f"--{name} {getattr(RECIPE, name)}" for name in ("batch_size", "style_size", "scales", "width", "perceptual")
+    ]
+    words = ["sweep", "--texture", texture_path, "--data_dir", photo_dir, "--count", 1, "--size", SIZE]
+    words += [word for flag in small for word in flag.split()] + ["--iterations", 2, "--image_size", 32]
+    words += ["--noise_factors", 0, 1, "--ratios", 1, 4]
+    assert command(*words) == 0
+    out = tmp_path / "out" / "sweep"
+    rows = rows_of(out / "checks-training.csv")
+    assert [(row["noise_factor"], row["ratio"]) for row in rows] == [
+        ("0.0", "1.0"),
+        ("0.0", "4.0"),
+        ("1.0", "1.0"),
+        ("1.0", "4.0"),
+    ]
+    runs = sorted((out / "runs").glob("*.pt"))
+    recipes = [checkpoint.load(path)["recipe"] for path in runs]
+    assert sorted((recipe["noise_factor"], recipe["content_weights"][0]) for recipe in recipes) == [
+        (0.0, 2.0),
+        (0.0, 8.0),
+        (1.0, 2.0),
+        (1.0, 8.0),
+    ]
+    assert images.load_image(out / "checks-training-0.jpg").shape[-1] >= 2 * reports.TILE
+
+    trained: list[object] = []
+    real = sweeps.trainer.train
+    monkeypatch.setattr(sweeps.trainer, "train", lambda job, *rest: trained.append(job) or real(job, *rest))
+    runs[0].unlink()
+    assert command(*words) == 0
+    assert len(trained) == 1
+    assert rows_of(out / "checks-training.csv") == rows
+
+
+def test_sweep_needs_to_know_what(
+    style_path: Path, command: Callable[..., int], photo_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert command("sweep") == 2
+    assert "name a checkpoint, or" in capsys.readouterr().err
+    assert command("sweep", style_path, "--data_dir", photo_dir) == 2
+    assert "leave the checkpoint out" in capsys.readouterr().err
+    assert command("sweep", "--texture", photo_dir / "0.png", "--data_dir", photo_dir, "--ratios", 0) == 2
+    assert "above 0" in capsys.readouterr().err
+
+
+# ------------------------------------------------------------------------------------------------------------- reports
+
+
+def test_rows_outlive_the_process(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "rows.jsonl"
+    rows = reports.Rows(path)
+    rows.add("a", {"x": 1})
+    with path.open("a") as file:
+        file.write('{"key": "b", "x"')  # a crash
+    rows.add("c", {"x": 3})
+    again = reports.Rows(path)
+    assert [again.get(key) for key in "abc"] == [{"key": "a", "x": 1}, None, {"key": "c", "x": 3}]
+    assert reports.Rows(path, fresh=True).get("a") is None
+    again.add("a", {"x": 2})
+    assert reports.Rows(path).get("a") == {"key": "a", "x": 2}
+
+
+def test_fingerprint_tells_apart() -> None:
+    one = torch.zeros(2, 3)
+    assert reports.fingerprint(one, {"a": 1, "b": [2]}) == reports.fingerprint(one.clone(), {"b": [2], "a": 1})
+    keys = {reports.fingerprint(*parts) for parts in ([one], [one.T], [one + 1], [one.double()], ["a"], [1], [["a"]])}
+    assert len(keys) == 7
+
+
+def test_tables(tmp_path: Path) -> None:
+    assert reports.markdown(["a", "bb"], [["1", "x|y"]]) == "| a | bb   |\n| - | ---- |\n| 1 | x\\|y |\n"
+    figures = [reports.number(value, 1, 300) for value in (1.25, None, math.nan, math.inf)]
+    assert figures == ["1.2", "-", "-", "> 300"]
+    reports.write_csv(tmp_path / "t.csv", [{"a": 1}, {"b": "x,y"}])
+    assert (tmp_path / "t.csv").read_text() == 'a,b\n1,\n,"x,y"\n'
+
+
+def test_tiles_of_a_sheet_are_equal() -> None:
+    page = reports.fit(torch.zeros(1, 3, 10, 20), 20, 20)
+    assert page.shape == (1, 3, 20, 20)
+    assert page[..., 5:15, :].max() == 0
+    assert page[..., :5, :].min() == page[..., 15:, :].min() == 1
+    photo, tall = picture(40, 80), picture(64, 16)
+    one = reports.titled_sheet([[("a", photo), ("b", photo)]], width=64)
+    two = reports.titled_sheet([[("a", photo), ("b", tall)], [("a", tall), ("b", photo)]], width=64)
+    assert two.shape[-1] == one.shape[-1]
+    assert two.shape[-2] == one.shape[-2] + 64 + one.shape[-2] - 32 - 4  # rows of 32 and 64 px, the same around them
+
+
+def test_help_answers_without_torch() -> None:
+    """The command line's own imports, before it is parsed."""
+    text = Path(evaluate.__file__).read_text()
+    top = text[: text.index("\n\n\n")]
+    assert {line for line in top.splitlines() if line.startswith("from texturenet")} == {
+        "from texturenet.config import PERCEPTUAL, Recipe, add_flags, given",
+        "from texturenet.presets import OPTIMIZERS",
+    }
+    for words in (
+        ["--help"],
+        ["matched", "--help"],
+        ["ablate", "--help"],
+        ["sweep", "--help"],
+        ["diversity", "--help"],
+    ):
+        with pytest.raises(SystemExit) as stop:
+            evaluate.main(words)
+        assert stop.value.code == 0

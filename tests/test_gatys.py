@@ -1,0 +1,240 @@
+"""The iterative method on tiny pictures."""
+
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from conftest import OneConv, picture
+from test_perceptual import as_caffe, as_papers
+from torch import Tensor
+
+from texturenet import gatys, losses, perceptual
+from texturenet.gatys import Interrupted, Iterate, descend, paint, pyramid_sizes, reference_loss, start_image
+from texturenet.losses import PerceptualLoss
+from texturenet.perceptual import Encoder, load_encoder, models
+from texturenet.presets import GatysRecipe, gatys_recipe
+
+
+@pytest.fixture(scope="module")
+def lite() -> Encoder:
+    return load_encoder("lite")
+
+
+def small_loss() -> tuple[PerceptualLoss, dict[str, Tensor]]:
+    loss = PerceptualLoss(OneConv(), picture(24, 24, 1), ["conv"], [1.0], ["conv"], [1.0])
+    return loss, loss.content_features(picture(24, 24))
+
+
+@pytest.mark.parametrize(
+    ("fields", "share"),  # what is left of the loss of the photo after 40 iterations
+    [
+        ({"optimizer": "lbfgs"}, 0.3),
+        ({"optimizer": "lbfgs", "clip": True}, 0.3),
+        ({"optimizer": "lbfgs", "line_search": "none"}, 0.3),
+        ({"optimizer": "adam", "learning_rate": 0.02}, 0.4),
+        ({"optimizer": "adamw"}, 0.4),
+    ],
+)
+@pytest.mark.parametrize("init", ["content", "noise"])
+def test_loss_falls(lite: Encoder, fields: dict[str, Any], share: float, init: str) -> None:
+    totals: list[float] = []
+    recipe = GatysRecipe(iterations=40, init=init, content_weights=(1.0,), tv_weight=0.0, **fields)
+    paint(picture(32, 48), picture(40, 40, 3), lite, recipe, lambda iterate: totals.append(iterate.losses["total"]))
+    assert len(totals) == 41
+    rises = sum(after > before * 1.001 for before, after in pairwise(totals))
+    assert rises <= (1 if recipe.optimizer == "lbfgs" else 8)
+    assert min(totals[-5:]) < share * totals[0]
+
+
+@pytest.mark.parametrize("optimizer", ["lbfgs", "adam"])
+def test_iterates_are_what_they_say(optimizer: str) -> None:
+    """Iteration 0 is the start; each loss is that of its picture; the result is the lowest."""
+    loss, content = small_loss()
+    seen: list[Iterate] = []
+    start = picture(24, 24)
+    before = start.clone()
+    recipe = GatysRecipe(iterations=6, optimizer=optimizer, clip=True)
+    result = descend(loss, start, content, recipe, seen.append)
+    assert torch.equal(start, before)
+    assert [iterate.iteration for iterate in seen] == list(range(7))
+    assert torch.equal(seen[0].image, start)
+    for iterate in seen:
+        assert not iterate.image.requires_grad
+        assert iterate.image.min() >= 0 and iterate.image.max() <= 1
+        for name, value in loss(iterate.image, content).items():
+            assert value.item() == pytest.approx(iterate.losses[name], rel=1e-4, abs=1e-9)
+    assert torch.equal(result, min(seen, key=lambda iterate: iterate.losses["total"]).image)
+    assert torch.equal(result, descend(loss, start, content, recipe))  # who watches changes nothing
+
+
+def test_an_iteration_of_lbfgs_is_about_one_evaluation(monkeypatch: pytest.MonkeyPatch) -> None:
+    loss, content = small_loss()
+    calls = 0
+
+    def counted(*args: Any) -> dict[str, Tensor]:
+        nonlocal calls
+        calls += 1
+        return PerceptualLoss.forward(loss, *args)
+
+    monkeypatch.setattr(loss, "forward", counted)
+    descend(loss, picture(24, 24), content, GatysRecipe(iterations=30), lambda _: None)
+    assert 31 <= calls <= 45
+
+
+def test_at_a_minimum_it_stays() -> None:
+    loss, _ = small_loss()
+    texture = picture(24, 24, 1)
+    assert torch.allclose(descend(loss, texture, None, GatysRecipe(iterations=5)), texture, atol=1e-3)
+
+
+def test_a_tiny_loss_descends_as_a_large_one(lite: Encoder) -> None:
+    """torch's L-BFGS drops curvature below 1e-10, so the weights' size would matter without our scaling."""
+    ratios = []
+    for factor in (1e-9, 1.0, 1e6):
+        totals: list[float] = []
+        recipe = GatysRecipe(
+            iterations=15, style_weights=(factor,) * 5, content_weights=(factor,), tv_weight=0.0, init="noise"
+        )
+        paint(picture(32, 32), picture(32, 32, 3), lite, recipe, lambda it, t=totals: t.append(it.losses["total"]))
+        ratios.append(totals[-1] / totals[0])
+    assert max(ratios) < 0.15
+    assert ratios[0] == pytest.approx(ratios[1], rel=0.2)
+
+
+def test_ctrl_c_keeps_the_best() -> None:
+    loss, content = small_loss()
+    seen: list[Iterate] = []
+
+    def stop_at_three(iterate: Iterate) -> None:
+        seen.append(iterate)
+        if iterate.iteration == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt) as caught:
+        descend(loss, picture(24, 24), content, GatysRecipe(iterations=50), stop_at_three)
+    assert isinstance(caught.value, Interrupted)
+    assert torch.equal(caught.value.image, seen[3].image)
+
+
+def test_ctrl_c_in_a_pyramid_has_the_full_size(lite: Encoder) -> None:
+    def stop(_: Iterate) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(Interrupted) as caught:
+        paint(picture(64, 80), picture(64, 64, 3), lite, GatysRecipe(pyramid=2), stop)
+    assert caught.value.image.shape == (1, 3, 64, 80)
+
+
+def test_a_loss_that_is_not_finite_is_one_line() -> None:
+    loss, content = small_loss()
+    loss.targets["conv"][:] = torch.nan
+    for watch in (None, lambda _: None):
+        with pytest.raises(ValueError, match=r"the loss is nan at iteration .*; try a smaller --learning_rate"):
+            descend(loss, picture(24, 24), content, GatysRecipe(iterations=2, optimizer="adam"), watch)
+
+
+def test_starts() -> None:
+    photo, texture = picture(24, 32), picture(20, 20, 3)
+    size = (24, 32)
+
+    def start(photo: Tensor | None = photo, **fields: Any) -> Tensor:
+        return start_image(GatysRecipe(**fields), photo, texture, size)
+
+    noise = start(init="noise")
+    assert torch.equal(start(), photo)
+    assert torch.equal(start(None), noise)
+    assert torch.equal(noise, start(init="noise")) and not torch.equal(noise, start(init="noise", seed=1))
+    assert noise.shape == (1, 3, 24, 32)
+    assert abs(noise.mean() - 0.5) < 0.05 and noise.min() >= 0 and noise.max() < 1
+    assert torch.equal(start(init="blend", init_noise=0.0), photo)
+    assert torch.equal(start(init="blend", init_noise=1.0), noise)
+    assert torch.allclose(start(init="blend", init_noise=0.25), 0.75 * photo + 0.25 * noise)
+    covered = start(init="texture")
+    assert covered.shape == (1, 3, 24, 32)
+    assert torch.allclose(covered, gatys.images.resize(texture, (32, 32))[..., 4:28, :])
+    with pytest.raises(ValueError, match="--init blend starts from a photo, and there is none"):
+        start(None, init="blend")
+
+
+def test_pyramid_goes_from_coarse_to_fine(lite: Encoder) -> None:
+    seen: list[Iterate] = []
+    result = paint(picture(66, 97), picture(40, 40, 3), lite, GatysRecipe(iterations=2, pyramid=2), seen.append)
+    assert result.shape == (1, 3, 66, 97)
+    assert [tuple(iterate.image.shape[-2:]) for iterate in seen] == [(33, 48)] * 3 + [(66, 97)] * 3
+    assert [iterate.iteration for iterate in seen] == [0, 1, 2, 2, 3, 4]
+    assert pyramid_sizes((256, 512), 3) == [(64, 128), (128, 256), (256, 512)]
+    with pytest.raises(ValueError, match="--pyramid 5 is too much for 512x256 px; give 4 at most"):
+        pyramid_sizes((256, 512), 5)
+    assert pyramid_sizes((256, 512), 4)[0] == (32, 64)
+
+
+def test_texture_alone(lite: Encoder) -> None:
+    seen: list[Iterate] = []
+    recipe = GatysRecipe(iterations=3)
+    result = paint(None, picture(40, 40, 3), lite, recipe, seen.append, size=(32, 48))
+    assert result.shape == (1, 3, 32, 48)
+    assert seen[-1].losses["content"] == 0
+    assert seen[-1].losses["total"] < seen[0].losses["total"]
+
+
+def test_reductions_are_the_reports_formulas(lite: Encoder) -> None:
+    """Each against its formula written out, for a texture of the photo's size."""
+    photo, texture, canvas = picture(32, 32), picture(32, 32, 3), picture(32, 32, 5)
+    style, content = "relu2_1", "relu3_1"
+
+    def terms(**fields: Any) -> dict[str, Tensor]:
+        recipe = GatysRecipe(
+            style_layers=(style,),
+            style_weights=(1.0,),
+            content_layers=(content,),
+            content_weights=(1.0,),
+            tv_weight=0.0,
+            loss_scale="raw",
+            **fields,
+        )
+        loss = reference_loss(lite, texture, recipe, canvas)
+        return loss(canvas, loss.content_features(photo))
+
+    (mine,), (target,) = (lite(image, [style])[style].flatten(2) for image in (canvas, texture))
+    bare = mine @ mine.T - target @ target.T  # (C, C)
+    channels, positions = mine.shape
+    difference = lite(canvas, [content])[content] - lite(photo, [content])[content]
+
+    scratch = terms(gram_normalization="none", style_reduction="mean")
+    assert torch.allclose(scratch["style"], bare.square().mean(), rtol=1e-4)
+    assert torch.allclose(scratch["content"], difference.square().mean(), rtol=1e-4)
+    tutorial = terms(gram_normalization="hw", style_reduction="mean")
+    assert torch.allclose(tutorial["style"], (bare / positions).square().mean(), rtol=1e-4)
+    paper = terms(gram_normalization="gatys", content_reduction="half")
+    assert torch.allclose(paper["style"], bare.square().sum() / (4 * channels**2 * positions**2), rtol=1e-4)
+    assert torch.allclose(paper["content"], difference.square().sum() / 2, rtol=1e-4)
+
+
+def test_every_weight_format_gives_the_same_trace(tmp_path: Path) -> None:
+    """torchvision's file, jcjohnson's and Gatys' of one network: the same command, the same losses."""
+    torch.manual_seed(0)
+    state = {key: value for key, value in models.vgg16(weights=None).state_dict().items() if "classifier" not in key}
+    traces: dict[str, list[float]] = {}
+    for form, converted, preprocess in (
+        ("torchvision", state, None),
+        ("jcjohnson", as_caffe(state, "features.0"), "caffe"),
+        ("gatys", as_caffe(as_papers(state), "conv1_1"), None),
+    ):
+        path = tmp_path / f"{form}.pth"
+        torch.save(converted, path)
+        recipe = gatys_recipe("ablation-vgg16", {"iterations": 3, "perceptual_weights": path})
+        encoder = load_encoder(recipe.perceptual, recipe.perceptual_weights, preprocess)
+        trace = traces.setdefault(form, [])
+        paint(picture(32, 32), picture(32, 32, 3), encoder, recipe, lambda it, t=trace: t.append(it.losses["total"]))
+    assert traces["torchvision"][-1] < traces["torchvision"][0]
+    for form in ("jcjohnson", "gatys"):
+        assert traces[form] == pytest.approx(traces["torchvision"], rel=2e-3), form
+
+
+def test_gram_choices_are_the_losses_and_none() -> None:
+    choices = GatysRecipe.__dataclass_fields__["gram_normalization"].metadata["choices"]
+    assert set(choices) == {*losses.GRAM_NORMALIZATIONS, "none"}
+    pools = GatysRecipe.__dataclass_fields__["pooling"].metadata["choices"]
+    assert set(pools) == set(perceptual.POOLING)

@@ -1,0 +1,206 @@
+"""stylize.py --method gatys, from files to files, and reference.py below it."""
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import torch
+from conftest import ROOT, picture
+
+from texturenet import images, perceptual, reference
+from texturenet.gatys import Iterate
+from texturenet.presets import PRESETS
+from texturenet.reference import Reference
+
+
+@pytest.fixture(scope="module")
+def stylize() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("stylize_door", ROOT / "stylize.py")
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    images.save_image(picture(40, 48), tmp_path / "photo.jpg")
+    images.save_image(picture(44, 40, 3), tmp_path / "checks.png")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+GATYS = ["--method", "gatys", "--texture", "checks.png", "--cpu"]
+LITE = ["--perceptual", "lite"]
+
+
+@pytest.mark.usefixtures("folder")
+def test_as_a_user_types_it() -> None:
+    words = [*GATYS, *LITE, "--iterations", "2", "--size", "48", "--save_every", "1", "--print_every", "1", "photo.jpg"]
+    ended = subprocess.run(
+        [sys.executable, str(ROOT / "stylize.py"), *words],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
+    assert ended.returncode == 0, ended.stderr
+    lines = ended.stdout.splitlines()
+    assert "perceptual network: lite (ships with texturenet)" in lines
+    assert sum(line.startswith("iteration ") for line in lines) == 3
+    assert lines[-3:] == [f"stylized/photo-checks{end}" for end in (".jpg", ".jsonl", "-losses.png")]
+    assert images.image_size("stylized/photo-checks.jpg") == (40, 48)
+    assert images.image_size("stylized/photo-checks-losses.png") == (400, 640)
+    assert sorted(path.name for path in Path("stylized/photo-checks-steps").iterdir()) == ["00001.jpg", "00002.jpg"]
+    header, *rows = [json.loads(line) for line in Path("stylized/photo-checks.jsonl").read_text().splitlines()]
+    assert header["recipe"]["perceptual"] == "lite" and header["recipe"]["style_layers"][0] == "relu1_1"
+    assert header["encoder"].startswith("lite") and header["size"] == [40, 48] and header["recipe"]["init"] == "content"
+    assert [row["iteration"] for row in rows] == [0, 1, 2]
+    assert rows[2]["losses"]["total"] < rows[0]["losses"]["total"]
+    assert "total" in ended.stderr  # the bar
+
+
+@pytest.mark.usefixtures("folder")
+@pytest.mark.parametrize("name", PRESETS)
+def test_every_preset_runs(stylize: ModuleType, name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    words = [*GATYS, *LITE, "--preset", name, "--iterations", "2", "--size", "48", "-o", "out.png", "photo.jpg"]
+    assert stylize.main(words) == 0
+    said = capsys.readouterr().out
+    header, first, *_, last = [json.loads(line) for line in Path("out.jsonl").read_text().splitlines()]
+    assert header["preset"] == name and header["recipe"]["iterations"] == 2
+    assert last["losses"]["total"] < first["losses"]["total"] or name == "from-scratch"
+    for field in header["on_lite"]:
+        assert f"{name} on lite: {field} " in said
+    assert ("iteration 0: total" in said) == (name == "from-scratch")
+    assert ("style relu1_1: shape (1, 32, " in said) == (name == "tf-tutorial")
+    assert images.image_size("out.png") == (40, 48)
+
+
+@pytest.mark.usefixtures("folder")
+def test_layers_typed_by_the_user_are_not_replaced(stylize: ModuleType) -> None:
+    words = [*GATYS, *LITE, "--preset", "keras", "--content_layers", "block5_conv2", "photo.jpg"]
+    with pytest.raises(ValueError, match="unknown layer 'relu5_2' of lite; choose from conv1_1"):
+        stylize.main(words)
+
+
+def test_resnets_preset_needs_resnets_weights(
+    stylize: ModuleType, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(folder / "hub"))
+    monkeypatch.setattr(perceptual, "_unreachable", lambda url: f"no route to {url.split('/')[2]}")
+    with pytest.raises(ValueError, match=r"resnet18's weights are not on this machine .*--perceptual lite"):
+        stylize.main([*GATYS, "--preset", "ablation-resnet18", "photo.jpg"])
+
+
+@pytest.mark.usefixtures("folder")
+def test_texture_alone(stylize: ModuleType) -> None:
+    assert stylize.main([*GATYS, *LITE, "--iterations", "2", "--size", "64x48"]) == 0
+    assert images.image_size("stylized/checks-64x48.png") == (48, 64)
+    assert stylize.main([*GATYS, *LITE, "--iterations", "1", "--size", "40", "-o", "other.png"]) == 0
+    assert images.image_size("other.png") == (40, 40)
+    with pytest.raises(ValueError, match="--init content starts from a photo, and there is none"):
+        stylize.main([*GATYS, *LITE, "--preset", "keras", "--size", "40"])
+
+
+def test_a_folder_of_photos(stylize: ModuleType, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    images.save_image(picture(32, 32, 8), folder / "in" / "a.png")
+    (folder / "in" / "b.png").write_bytes(b"no picture")
+    assert stylize.main([*GATYS, *LITE, "--iterations", "1", "--size", "32", "in", "-o", "out"]) == 2
+    assert (folder / "out" / "a-checks.png").is_file()
+    assert "b.png: not a picture" in capsys.readouterr().err
+
+
+def test_ctrl_c_saves_the_best(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Impatient(reference.Trace):
+        def __call__(self, iterate: Iterate) -> None:
+            super().__call__(iterate)
+            if iterate.iteration == 2:
+                raise KeyboardInterrupt
+
+    monkeypatch.setattr(reference, "Trace", Impatient)
+    painter = Reference(None, {"perceptual": "lite"}, folder / "checks.png", torch.device("cpu"))
+    with pytest.raises(KeyboardInterrupt):
+        painter(folder / "photo.jpg", folder / "out.png", 48)
+    assert images.image_size("out.png") == (40, 48)
+    assert len(Path("out.jsonl").read_text().splitlines()) == 4
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (
+            ["--method", "gatys", "photo.jpg"],
+            "--method gatys takes its look from a picture: name it with --texture FILE",
+        ),
+        (["--model", "x.pt", "--texture", "checks.png", "photo.jpg"], "--texture is for --method gatys"),
+        (["--model", "x.pt", "--preset", "keras", "photo.jpg"], "--preset is for --method gatys"),
+        (["--model", "x.pt", "--tv_weight", "1", "photo.jpg"], "--tv_weight is for --method gatys"),
+        ([*GATYS, "--model", "x.pt", "photo.jpg"], "--model is for --method net"),
+        ([*GATYS, "--noise_factor", "1", "photo.jpg"], "--noise_factor is for --method net"),
+    ],
+)
+def test_flags_of_the_other_method(
+    stylize: ModuleType, words: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        stylize.main(words)
+    assert caught.value.code == 2
+    assert message in capsys.readouterr().err.splitlines()[-1]
+
+
+@pytest.mark.usefixtures("folder")
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--preset", "gatys"], "unknown preset 'gatys'; choose from from-scratch, keras, tf-tutorial, gatys2016"),
+        (["--beta1", "0.5"], "--beta1 is an option of adam and adamw, and the optimizer is lbfgs"),
+        (["--texture", "none.png"], "none.png: no such file"),
+        (["--pyramid", "4", "--size", "64", *LITE], "--pyramid 4 is too much for 64x53 px; give 1 at most"),
+        (["--style_weights", "1", *LITE], "style_weights has 1 numbers for 5 style_layers"),
+    ],
+)
+def test_bad_input_is_one_line(
+    stylize: ModuleType, words: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Before the first picture it ends the run, with a picture it is that picture's failure."""
+    try:
+        assert stylize.main([*GATYS, *words, "photo.jpg"]) == 2
+        said = capsys.readouterr().err.splitlines()[-1]
+    except ValueError as error:
+        said = str(error)
+    assert message in said and "\n" not in said
+
+
+def test_the_training_preset(tmp_path: Path) -> None:
+    """Unknown names are listed; the report's values reach the checkpoint, but for those that a flag replaces."""
+    from texturenet import checkpoint
+
+    images.save_image(picture(40, 40, 9), tmp_path / "checks.png")
+    words = "--texture checks.png --iterations 1 --batch_size 1 --image_size 32 --style_size 32 --scales 2 --width 2"
+    words += " --perceptual lite --preview_every 0 --cpu --style_weights 1 1 1 1 1 --preset"
+
+    def train(preset: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, str(ROOT / "train.py"), *words.split(), preset],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=120,
+            env=os.environ | {"OMP_NUM_THREADS": "1"},
+        )
+
+    refused = train("report")
+    assert refused.returncode == 2
+    assert refused.stderr.splitlines() == ["train.py: error: unknown preset 'report'; choose from texturenets-report"]
+    ended = train("texturenets-report")
+    assert ended.returncode == 0, ended.stderr
+    recipe = checkpoint.load(tmp_path / "checkpoints" / "checks.pt")["recipe"]
+    assert (recipe["content_weights"], recipe["loss_scale"]) == ([1e3], "raw")
+    assert recipe["style_weights"] == [1.0] * 5

@@ -1,0 +1,288 @@
+"""The yardstick: how good a style is, in numbers and in contact sheets.
+
+python -m texturenet.evaluate matched checkpoints/*.pt --photos photos/ --sizes 256 512    against L-BFGS
+python -m texturenet.evaluate diversity checkpoints/mosaic.pt --photos photos/             how different seeds are
+python -m texturenet.evaluate sweep checkpoints/mosaic.pt --photos photos/                 over noise_factor
+python -m texturenet.evaluate sweep --texture mosaic.jpg --data_dir coco/ --photos photos/   over short training runs
+python -m texturenet.evaluate ablate --pairs photo.jpg:style.jpg:reference.png             the iterative method itself
+
+Tables (Markdown, CSV) and sheets go to runs/evaluate. Ctrl-C loses nothing that is finished: the same command goes on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from texturenet.config import PERCEPTUAL, Recipe, add_flags, given
+from texturenet.presets import OPTIMIZERS
+
+OUT_DIR = Path("runs/evaluate")
+STOPPED = 130  # a program ended by Ctrl-C exits with 128 + SIGINT
+
+
+@dataclass(frozen=True)
+class ShortRecipe(Recipe):
+    """A recipe whose defaults make a run of a minute: enough to see where a number leads."""
+
+    iterations: int = field(default=100, metadata=Recipe.__dataclass_fields__["iterations"].metadata)
+    image_size: int = field(default=128, metadata=Recipe.__dataclass_fields__["image_size"].metadata)
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text} is less than 1")
+    return value
+
+
+def _size(text: str) -> int:
+    value = int(text)
+    if value < 16:
+        raise argparse.ArgumentTypeError(f"{text}: give 16 px or more")
+    return value
+
+
+def _factor(text: str) -> float:
+    value = float(text)
+    if not value >= 0:
+        raise argparse.ArgumentTypeError(f"{text} is less than 0")
+    return value
+
+
+_positive.__name__ = _size.__name__ = "int"  # argparse names the type in its message
+_factor.__name__ = "float"
+
+
+def _common(command: argparse.ArgumentParser, resumable: bool = True) -> None:
+    output = command.add_argument_group("output")
+    output.add_argument("--out_dir", type=Path, default=OUT_DIR, metavar="DIR", help=f"(default: {OUT_DIR})")
+    if resumable:
+        output.add_argument("--fresh", action="store_true", help="do finished work again")
+    machine = command.add_argument_group("machine")
+    machine.add_argument("--device", default="auto", metavar="NAME", help="auto, cpu, cuda[:N] or mps (default: auto)")
+    machine.add_argument("--cuda", dest="device", action="store_const", const="cuda", help="short for --device cuda")
+    machine.add_argument("--cpu", dest="device", action="store_const", const="cpu", help="short for --device cpu")
+
+
+def _photos(group: Any, count: int) -> None:
+    group.add_argument("--photos", type=Path, required=True, metavar="DIR", help="folder of photos to judge on")
+    group.add_argument(
+        "--count", type=_positive, default=count, metavar="INT", help=f"how many of them (default: {count})"
+    )
+
+
+def _texture(group: Any) -> None:
+    group.add_argument("--texture", type=Path, metavar="FILE", help="the texture, if the checkpoint does not hold it")
+
+
+def parser() -> argparse.ArgumentParser:
+    form: Any = {"formatter_class": argparse.RawDescriptionHelpFormatter}
+    parser = argparse.ArgumentParser(prog="python -m texturenet.evaluate", description=__doc__, **form)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    matched = commands.add_parser("matched", help="one pass against L-BFGS, under the same loss", **form)
+    main = matched.add_argument_group("input")
+    main.add_argument("checkpoints", nargs="+", type=Path, metavar="CKPT", help="of train.py")
+    _photos(main, 20)
+    _texture(main)
+    work = matched.add_argument_group("work")
+    work.add_argument(
+        "--sizes", nargs="+", type=_size, default=[256], metavar="PX", help="longer sides of the photos (default: 256)"
+    )
+    work.add_argument("--iterations", type=_positive, default=300, metavar="INT", help="of L-BFGS (default: 300)")
+    work.add_argument(
+        "--noise_iterations",
+        type=int,
+        metavar="INT",
+        help="from white noise; 0: leave it out (default: as --iterations)",
+    )
+    work.add_argument("--seed", type=int, default=0, metavar="INT", help="of the generator's noise (default: 0)")
+    _common(matched)
+
+    ablate = commands.add_parser("ablate", help="the iterative method over a grid, scored against pictures", **form)
+    main = ablate.add_argument_group("input")
+    main.add_argument(
+        "--pairs",
+        nargs="+",
+        required=True,
+        metavar="CONTENT:TEXTURE[:REFERENCE]",
+        help="pictures of each pair, or a .csv with columns content,texture,reference",
+    )
+    main.add_argument(
+        "--size",
+        type=_size,
+        default=256,
+        metavar="PX",
+        help="longer side of the results, as of references (default: 256)",
+    )
+    axes = ablate.add_argument_group("grid")
+    networks = [name for name in PERCEPTUAL if name != "auto"]
+    axes.add_argument("--extractors", nargs="+", choices=networks, default=["vgg16", "vgg19", "resnet18"])
+    axes.add_argument("--optimizers", nargs="+", choices=list(OPTIMIZERS), default=list(OPTIMIZERS))
+    axes.add_argument(
+        "--inits", nargs="+", choices=["content", "texture", "noise", "blend"], default=["content", "noise"]
+    )
+    axes.add_argument(
+        "--iterations",
+        nargs="+",
+        type=_positive,
+        default=[1000, 1500, 2000],
+        metavar="INT",
+        help="(default: 1000 1500 2000; one descent serves all)",
+    )
+    axes.add_argument(
+        "--losses",
+        nargs="+",
+        default=["1:1e6:0", "1:1e6:1"],
+        metavar="CONTENT:STYLE:TV",
+        help="sets of weights (default: 1:1e6:0 1:1e6:1)",
+    )
+    _common(ablate)
+
+    sweep = commands.add_parser(
+        "sweep",
+        help="contact sheets over noise_factor and style/content ratio",
+        description="With a checkpoint: over noise_factor. With --texture and --data_dir: short runs over both.",
+        **form,
+    )
+    main = sweep.add_argument_group("input")
+    main.add_argument("checkpoint", nargs="?", type=Path, metavar="CKPT", help="a trained style")
+    _photos(main, 4)
+    _texture(main)
+    main.add_argument("--data_dir", type=Path, metavar="DIR", help="without a checkpoint: photos to train on")
+    work = sweep.add_argument_group("work")
+    work.add_argument(
+        "--noise_factors",
+        nargs="+",
+        type=_factor,
+        metavar="FLOAT",
+        help="(default: 0 0.5 1 2 4 of a checkpoint; 0 1 2 in training)",
+    )
+    work.add_argument(
+        "--ratios",
+        nargs="+",
+        type=_factor,
+        default=[0.5, 1.0, 2.0],
+        metavar="FLOAT",
+        help="style against content, as multiples of the recipe's (default: 0.5 1 2)",
+    )
+    work.add_argument("--size", type=_size, default=256, metavar="PX", help="of the photos judged (default: 256)")
+    _common(sweep)
+    add_flags(sweep, ShortRecipe)
+
+    diversity = commands.add_parser("diversity", help="how different the pictures of different seeds are", **form)
+    main = diversity.add_argument_group("input")
+    main.add_argument("checkpoints", nargs="+", type=Path, metavar="CKPT", help="of train.py")
+    _photos(main, 6)
+    _texture(main)
+    work = diversity.add_argument_group("work")
+    work.add_argument("--seeds", type=_positive, default=4, metavar="INT", help="how many (default: 4)")
+    work.add_argument("--size", type=_size, default=256, metavar="PX", help="of the photos (default: 256)")
+    work.add_argument(
+        "--noise_factor", type=_factor, metavar="FLOAT", help="strength of the noise (default: as trained)"
+    )
+    _common(diversity, resumable=False)
+    return parser
+
+
+def _run(flags: argparse.Namespace) -> None:
+    from texturenet import devices  # torch loads in seconds, after --help and typing errors
+
+    device = devices.resolve_device(flags.device)
+    if flags.command == "matched":
+        from texturenet import matched
+
+        matched.run(
+            flags.checkpoints,
+            flags.photos,
+            flags.out_dir,
+            device,
+            flags.texture,
+            flags.count,
+            flags.sizes,
+            flags.iterations,
+            flags.noise_iterations,
+            flags.seed,
+            flags.fresh,
+        )
+    elif flags.command == "ablate":
+        from texturenet import ablation, grid
+
+        varied = grid.Grid(
+            flags.extractors,
+            flags.optimizers,
+            flags.iterations,
+            flags.inits,
+            [grid.read_weights(text) for text in flags.losses],
+        )
+        ablation.run(grid.read_pairs(flags.pairs), varied, flags.out_dir, device, flags.size, flags.fresh)
+    elif flags.command == "diversity":
+        from texturenet import sweeps
+
+        sweeps.seed_sweep(
+            flags.checkpoints,
+            flags.photos,
+            flags.out_dir,
+            device,
+            flags.texture,
+            flags.count,
+            flags.size,
+            flags.seeds,
+            flags.noise_factor,
+        )
+    else:
+        _sweep(flags, device)
+
+
+def _sweep(flags: argparse.Namespace, device: Any) -> None:
+    from texturenet import sweeps, trainer
+
+    if flags.checkpoint is not None:
+        if flags.data_dir is not None:
+            raise ValueError("--data_dir trains new networks; leave the checkpoint out, or --data_dir")
+        factors = flags.noise_factors or [0.0, 0.5, 1.0, 2.0, 4.0]
+        sweeps.noise_sweep(
+            flags.checkpoint, flags.photos, flags.out_dir, device, factors, flags.texture, flags.count, flags.size
+        )
+        return
+    if flags.texture is None or flags.data_dir is None:
+        raise ValueError("name a checkpoint, or --texture and --data_dir for short training runs")
+    short = ShortRecipe(**given(flags, ShortRecipe))
+    try:
+        sweeps.training_sweep(
+            {spec.name: getattr(short, spec.name) for spec in fields(Recipe)},
+            flags.texture,
+            flags.data_dir,
+            flags.photos,
+            flags.out_dir,
+            device,
+            flags.noise_factors or [0.0, 1.0, 2.0],
+            flags.ratios,
+            flags.count,
+            flags.size,
+            flags.fresh,
+        )
+    except trainer.Interrupted:  # it has saved what it had
+        raise KeyboardInterrupt from None
+
+
+def main(argv: list[str] | None = None) -> int:
+    """0, or 2 after an error and 130 after Ctrl-C, each with one line on stderr."""
+    flags = parser().parse_args(argv)
+    try:
+        _run(flags)
+    except (ValueError, OSError) as error:
+        print(f"evaluate: error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("\nstopped; what is finished is kept, the same command goes on", file=sys.stderr)
+        return STOPPED
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,197 @@
+"""The iterative method from files to files: what `stylize.py --method gatys` calls.
+
+Beside PICTURE it leaves what a later reader needs: PICTURE.jsonl, whose first row is the resolved recipe and the source
+of the network's weights and whose others are the losses, PICTURE-losses.png, and snapshots in PICTURE-steps/.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from texturenet import images
+from texturenet.config import to_plain
+from texturenet.devices import place
+from texturenet.gatys import SIZE, Interrupted, Iterate, paint, pyramid_sizes, start_image
+from texturenet.perceptual import Encoder, load_encoder
+from texturenet.presets import ON_LITE, GatysRecipe, gatys_recipe
+
+TERMS = ("total", "style", "content", "tv")  # shown on the bar and in the plot
+
+
+class Reference:
+    """One texture and one recipe, for any number of photos.
+
+    preset  a key of PRESETS, or None
+    typed   the recipe's fields that the user asked for; they replace the preset's
+    say     receives one line for each choice that was made for the user
+    Raises ValueError or OSError, one line.
+    """
+
+    def __init__(
+        self,
+        preset: str | None,
+        typed: dict[str, Any],
+        texture_path: Path,
+        device: torch.device,
+        say: Callable[[str], None] = print,
+    ) -> None:
+        recipe = gatys_recipe(preset, typed)
+        images.image_size(texture_path)  # a misspelt name fails before a network is looked for
+        encoder = load_encoder(
+            recipe.perceptual, recipe.perceptual_weights, recipe.perceptual_preprocess, recipe.pooling
+        )
+        say(f"perceptual network: {encoder.source}")
+        instead: dict[str, Any] = {}
+        if encoder.name == "lite":
+            instead = {name: value for name, value in ON_LITE.get(preset or "", {}).items() if name not in typed}
+            for name, value in instead.items():
+                say(f"{preset} on lite: {name} {_words(value)} instead of {_words(getattr(recipe, name))}")
+        self.recipe = _resolved(replace(recipe, **instead), encoder)
+        self.preset, self.instead = preset, instead
+        self.encoder, self.texture_path, self.device, self.say = place(encoder, device), texture_path, device, say
+
+    def __call__(
+        self, photo_path: Path | None, target: Path, size: int | tuple[int, int] | None = None, quality: int = 95
+    ) -> list[Path]:
+        """Paint one picture into `target`; the files that were written, the picture first.
+
+        photo_path  None: the texture alone
+        size        longer side of the result, px, or (h, w) without a photo; default `SIZE`
+        On Ctrl-C the best picture so far is saved, and KeyboardInterrupt raised.
+        """
+        size = size or SIZE
+        longer = size if isinstance(size, int) else max(size)
+        photo = None if photo_path is None else images.load_image(photo_path, longer).to(self.device)
+        full = (longer, longer) if isinstance(size, int) else size
+        if photo is not None:
+            full = (photo.shape[-2], photo.shape[-1])
+        texture = images.load_image(self.texture_path, self.recipe.style_size or max(full)).to(self.device)
+        recipe = replace(self.recipe, init=self.recipe.init or ("noise" if photo is None else "content"))
+        if recipe.describe_layers:
+            self._describe(photo, texture)
+        header = {
+            "preset": self.preset,
+            "on_lite": sorted(self.instead),  # fields whose values are not the preset's own
+            "recipe": to_plain(recipe),
+            "encoder": self.encoder.source,
+            "photo": photo_path and str(photo_path),
+            "texture": str(self.texture_path),
+            "size": list(full),
+        }
+        start_image(recipe, photo, texture, full)  # an impossible start fails before a file is opened
+        pyramid_sizes(full, recipe.pyramid)
+        with Trace(target, header, recipe, quality) as trace:
+            try:
+                picture = paint(photo, texture, self.encoder, recipe, trace, full)
+            except Interrupted as stop:
+                images.save_image(stop.image, target, quality)
+                trace.bar.write(f"stopped; the best picture so far is in {target}")
+                raise
+        images.save_image(picture, target, quality)
+        return [target, trace.path, trace.plot()]
+
+    @torch.no_grad()
+    def _describe(self, photo: Tensor | None, texture: Tensor) -> None:
+        """What the layers hold, as TensorFlow's tutorial prints it."""
+        for role, image, layers in (
+            ("style", texture, self.recipe.style_layers),
+            ("content", photo, self.recipe.content_layers),
+        ):
+            if image is None or layers is None:
+                continue
+            for layer, features in self.encoder(image, layers).items():
+                low, high, mean = features.min().item(), features.max().item(), features.mean().item()
+                shape = tuple(features.shape)
+                self.say(f"{role} {layer}: shape {shape}, min {low:.4g}, max {high:.4g}, mean {mean:.4g}")
+
+
+def _resolved(recipe: GatysRecipe, encoder: Encoder) -> GatysRecipe:
+    """The recipe with every choice about the network made."""
+    return replace(
+        recipe,
+        perceptual=encoder.name,
+        style_layers=tuple(encoder.resolve(recipe.style_layers or encoder.style_layers)),
+        content_layers=tuple(encoder.resolve(recipe.content_layers or encoder.content_layers)),
+    )
+
+
+def _words(value: Any) -> str:
+    if not isinstance(value, tuple):
+        return str(value)
+    return " ".join(item if isinstance(item, str) else f"{item:g}" for item in value)
+
+
+class Trace:
+    """What a run shows and leaves: a bar with an ETA, printed totals, PICTURE.jsonl, snapshots in PICTURE-steps/.
+
+    target  the picture
+    header  the first row of the log: recipe, encoder, inputs
+    """
+
+    def __init__(self, target: Path, header: dict[str, Any], recipe: GatysRecipe, quality: int) -> None:
+        from tqdm import tqdm
+
+        self.target, self.recipe, self.quality = target, recipe, quality
+        self.path = target.with_suffix(".jsonl")
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self.file = self.path.open("w", encoding="utf-8")
+        self._write(header)
+        self.rows: list[dict[str, Any]] = []
+        self.started = time.monotonic()
+        self.bar = tqdm(total=recipe.iterations * recipe.pyramid, unit="it", dynamic_ncols=True)
+
+    def __enter__(self) -> Trace:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.bar.close()
+        self.file.close()
+
+    def __call__(self, iterate: Iterate) -> None:
+        number, losses = iterate.iteration, iterate.losses
+        row = {
+            "iteration": number,
+            "seconds": round(time.monotonic() - self.started, 3),
+            "size": list(iterate.image.shape[-2:]),
+            "losses": losses,
+        }
+        self.rows.append(row)
+        self._write(row)
+        self.bar.update(number - self.bar.n)
+        self.bar.set_postfix_str(" ".join(f"{name} {losses[name]:.4g}" for name in TERMS), refresh=False)
+        if self.recipe.print_every and number % self.recipe.print_every == 0:
+            self.bar.write(f"iteration {number}: total {losses['total']:.6g}")
+        if self.recipe.save_every and number and number % self.recipe.save_every == 0:
+            folder = self.target.with_name(f"{self.target.stem}-steps")
+            images.save_image(iterate.image, folder / f"{number:05d}{self.target.suffix}", self.quality)
+
+    def _write(self, row: dict[str, Any]) -> None:
+        self.file.write(json.dumps(row) + "\n")
+        self.file.flush()  # a run that is killed keeps its losses
+
+    def plot(self) -> Path:
+        """The terms over the iterations, PICTURE-losses.png."""
+        from matplotlib.figure import Figure
+
+        figure = Figure(figsize=(6.4, 4), layout="constrained")
+        axes = figure.add_subplot()
+        for name in TERMS:
+            if any(row["losses"][name] > 0 for row in self.rows):
+                axes.plot(
+                    [row["iteration"] for row in self.rows], [row["losses"][name] for row in self.rows], label=name
+                )
+        axes.set(xlabel="iteration", ylabel="loss, weighted", title=self.target.stem)
+        if axes.lines:
+            axes.set_yscale("log")
+            axes.legend()
+        path = self.target.with_name(f"{self.target.stem}-losses.png")
+        figure.savefig(path, dpi=100)
+        return path
