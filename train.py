@@ -64,10 +64,11 @@ def main(argv: list[str] | None = None) -> int:
     flags = parser().parse_args(argv)
     recipe = preset(flags.preset, TRAIN_PRESETS) | given(flags, Recipe)
     from texturenet import devices, monitor, trainer  # torch loads in seconds, after --help and typing errors
+    from texturenet.job import prepare
 
     device = devices.resolve_device(flags.device)
     print(f"device: {devices.describe(device)}")
-    job = trainer.prepare(
+    job = prepare(
         recipe,
         Run(**given(flags, Run)),
         flags.texture,

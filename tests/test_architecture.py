@@ -40,11 +40,23 @@ DOORS: dict[str, set[str]] = {
     "yardstick": {"gatys", "presets", "images", "losses", "devices", "reports", "judging"},
     "matched": {"images", "losses", "metrics", "devices", "reports", "judging", "yardstick"},
     "grid": {"presets"},
-    "ablation": {"config", "devices", "images", "perceptual", "gatys", "presets", "metrics", "reports", "judging", "grid"},
+    "ablation": {
+        "config",
+        "devices",
+        "images",
+        "perceptual",
+        "gatys",
+        "presets",
+        "metrics",
+        "reports",
+        "judging",
+        "grid",
+    },
     "sweeps": {
         "config",
         "images",
         "checkpoint",
+        "job",
         "stylizer",
         "trainer",
         "monitor",
@@ -53,6 +65,7 @@ DOORS: dict[str, set[str]] = {
         "judging",
     },
     "evaluate": {"config", "presets", "devices", "trainer", "matched", "grid", "ablation", "sweeps"},
+    "job": {"config", "images", "data", "perceptual", "checkpoint"},
     "trainer": {
         "config",
         "devices",
@@ -62,6 +75,7 @@ DOORS: dict[str, set[str]] = {
         "perceptual",
         "losses",
         "checkpoint",
+        "job",
         "monitor",
     },
 }
@@ -122,7 +136,10 @@ def test_help_needs_no_torch() -> None:
         top = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
         modules = {alias.name for node in top if isinstance(node, ast.Import) for alias in node.names}
         modules |= {str(node.module) for node in top if isinstance(node, ast.ImportFrom)}
-        assert {name for name in modules if name.startswith("texturenet")} <= {"texturenet.config", "texturenet.presets"}
+        assert {name for name in modules if name.startswith("texturenet")} <= {
+            "texturenet.config",
+            "texturenet.presets",
+        }
         assert "torch" not in modules
     for room in ("config", "presets"):
         assert not any(name.split(".")[0] == "torch" for name in imports(PACKAGE / f"{room}.py"))

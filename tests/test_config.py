@@ -24,7 +24,7 @@ def test_every_field_is_a_flag_with_its_default_in_the_help(parser: argparse.Arg
 
 
 def test_only_what_was_typed_is_given(parser: argparse.ArgumentParser) -> None:
-    flags = parser.parse_args("--style_weights 1 2.5 --iterations 7 --perceptual_weights a/b.pth".split())
+    flags = parser.parse_args(["--style_weights", "1", "2.5", "--iterations", "7", "--perceptual_weights", "a/b.pth"])
     assert given(flags, Recipe) == {
         "style_weights": (1.0, 2.5),
         "iterations": 7,

@@ -6,7 +6,9 @@ from texturenet.devices import describe, free_memory, place, resolve_device, res
 
 def test_auto_takes_what_there_is() -> None:
     device = resolve_device("auto")
-    assert device.type == ("cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu")
+    assert device.type == (
+        "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    )
     assert str(device) in describe(device)
 
 

@@ -3,6 +3,7 @@
 import json
 import os
 import pickle
+import shlex
 import subprocess
 import sys
 import time
@@ -14,8 +15,9 @@ from conftest import ROOT, picture
 from PIL import Image
 
 from texturenet import checkpoint, images
+from texturenet.devices import free_memory
 
-TINY = "--iterations 2 --batch_size 2 --image_size 32 --style_size 32 --scales 3 --width 4 --workers 0".split()
+TINY = shlex.split("--iterations 2 --batch_size 2 --image_size 32 --style_size 32 --scales 3 --width 4 --workers 0")
 TINY += ["--perceptual", "lite", "--preview_every", "2", "--cpu"]
 
 
@@ -105,11 +107,13 @@ def test_a_second_run_keeps_the_first_ones_checkpoint(workshop: Path) -> None:
 
 
 def test_resume(workshop: Path) -> None:
-    words = "--data_dir photos --texture checks.png --cpu --workers 0".split()
+    words = ["--data_dir", "photos", "--texture", "checks.png", "--cpu", "--workers", "0"]
     ended = door("train.py", *words, "--resume", "--iterations", 3, cwd=workshop)
     assert ended.returncode == 0, ended.stderr
     assert checkpoint.load(workshop / "checkpoints/checks.pt")["step"] == 3
-    assert_refused(door("train.py", *words, "--resume", "--batch_size", 7, cwd=workshop), "batch_size (2 before, 7 now)")
+    assert_refused(
+        door("train.py", *words, "--resume", "--batch_size", 7, cwd=workshop), "batch_size (2 before, 7 now)"
+    )
 
 
 def test_viz_without_a_server_warns_once_and_trains(workshop: Path, tmp_path: Path) -> None:
@@ -215,6 +219,8 @@ def test_a_picture_of_108_megapixels_is_a_result_or_a_clear_limit(workshop: Path
     assert ended.returncode == 0, ended.stderr
     with Image.open(tmp_path / "small.png") as result:
         assert result.size == (200, 150)
-    free = int(next(line for line in Path("/proc/meminfo").read_text().splitlines() if "MemAvailable" in line).split()[1])
+    free = int(
+        next(line for line in Path("/proc/meminfo").read_text().splitlines() if "MemAvailable" in line).split()[1]
+    )
     if free < 40 * 2**20:  # kB; where there is more, it would be painted, in minutes
         assert_refused(door(*command, cwd=tmp_path), "12000x9000 px takes about", "--size")

@@ -31,8 +31,8 @@ def small_loss() -> tuple[PerceptualLoss, dict[str, Tensor]]:
     ("fields", "share"),  # what is left of the loss of the photo after 40 iterations
     [
         ({"optimizer": "lbfgs"}, 0.3),
-        ({"optimizer": "lbfgs", "clip": True}, 0.3),
-        ({"optimizer": "lbfgs", "line_search": "none"}, 0.3),
+        ({"optimizer": "lbfgs", "clip": False}, 0.3),
+        ({"optimizer": "lbfgs", "line_search": "strong_wolfe"}, 0.3),
         ({"optimizer": "adam", "learning_rate": 0.02}, 0.4),
         ({"optimizer": "adamw"}, 0.4),
     ],
@@ -44,7 +44,7 @@ def test_loss_falls(lite: Encoder, fields: dict[str, Any], share: float, init: s
     paint(picture(32, 48), picture(40, 40, 3), lite, recipe, lambda iterate: totals.append(iterate.losses["total"]))
     assert len(totals) == 41
     rises = sum(after > before * 1.001 for before, after in pairwise(totals))
-    assert rises <= (1 if recipe.optimizer == "lbfgs" else 8)
+    assert rises <= (4 if recipe.optimizer == "lbfgs" else 8)
     assert min(totals[-5:]) < share * totals[0]
 
 
@@ -69,7 +69,13 @@ def test_iterates_are_what_they_say(optimizer: str) -> None:
     assert torch.equal(result, descend(loss, start, content, recipe))  # who watches changes nothing
 
 
-def test_an_iteration_of_lbfgs_is_about_one_evaluation(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("fields", "most"),
+    [({}, 31), ({"line_search": "strong_wolfe", "clip": False}, 45), ({"optimizer": "adam"}, 31)],
+)
+def test_an_iteration_is_about_one_evaluation(
+    fields: dict[str, Any], most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     loss, content = small_loss()
     calls = 0
 
@@ -79,8 +85,8 @@ def test_an_iteration_of_lbfgs_is_about_one_evaluation(monkeypatch: pytest.Monke
         return PerceptualLoss.forward(loss, *args)
 
     monkeypatch.setattr(loss, "forward", counted)
-    descend(loss, picture(24, 24), content, GatysRecipe(iterations=30), lambda _: None)
-    assert 31 <= calls <= 45
+    descend(loss, picture(24, 24), content, GatysRecipe(iterations=30, **fields), lambda _: None)
+    assert 31 <= calls <= most
 
 
 def test_at_a_minimum_it_stays() -> None:

@@ -8,9 +8,10 @@ import pytest
 import torch
 from conftest import picture
 
-from texturenet import checkpoint, data, images, monitor, trainer
+from texturenet import checkpoint, data, images, monitor
 from texturenet.config import Recipe, Run, from_plain, to_plain
-from texturenet.trainer import Interrupted, Job, NonFiniteLoss, learning_rate, prepare, step_seed, train
+from texturenet.job import Job, fingerprint, prepare
+from texturenet.trainer import Interrupted, NonFiniteLoss, learning_rate, step_seed, train
 
 # As small as the rooms allow: two scales of 4 channels, 32 px, 2 photos a step.
 TINY: dict[str, Any] = {
@@ -146,7 +147,9 @@ def test_same_seed_same_weights_other_seed_others(tmp_path: Path, texture_path: 
         for i, seed in enumerate([5, 5, 6])
     ]
     assert_same_weights(paths[0], paths[1])
-    assert not all(torch.equal(a, b) for a, b in zip(weights(paths[0]).values(), weights(paths[2]).values(), strict=True))
+    assert not all(
+        torch.equal(a, b) for a, b in zip(weights(paths[0]).values(), weights(paths[2]).values(), strict=True)
+    )
 
 
 def test_training_leaves_the_callers_randomness_alone(tmp_path: Path, texture_path: Path, photo_dir: Path) -> None:
@@ -246,7 +249,7 @@ def test_bad_loss(recipe: dict[str, Any], message: str, tmp_path: Path, texture_
 
 def test_an_output_folder_that_cannot_be_written(tmp_path: Path, texture_path: Path, photo_dir: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(OSError, match="can't write to .*deeper"):
+    with pytest.raises(OSError, match=r"can't write to .*deeper"):
         job(tmp_path, texture_path, photo_dir, checkpoint_dir=tmp_path / "file" / "deeper")
 
 
@@ -274,5 +277,5 @@ def test_a_recipe_survives_the_checkpoint() -> None:
 
 def test_photos_index_is_what_is_remembered(photo_dir: Path) -> None:
     paths = data.find_photos(photo_dir).paths
-    assert trainer.fingerprint(paths) == trainer.fingerprint([Path("/elsewhere") / path.name for path in paths])
-    assert trainer.fingerprint(paths) != trainer.fingerprint(paths[:-1])
+    assert fingerprint(paths) == fingerprint([Path("/elsewhere") / path.name for path in paths])
+    assert fingerprint(paths) != fingerprint(paths[:-1])

@@ -30,6 +30,7 @@ grid               the ablation of the iterative method: what is varied, and eac
 ablation           the ablation of the iterative method: its runs, scores and tables
 sweeps             sheets over noise, seeds, and short training runs
 evaluate           the command line of all these: `python -m texturenet.evaluate matched|ablate|sweep|diversity`
+job                a training run before its first step: inputs checked, choices made
 trainer            the training loop
 =================  ==================================================================================
 

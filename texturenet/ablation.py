@@ -79,6 +79,7 @@ def run(
     no cell could be painted. After KeyboardInterrupt the same call goes on where it was.
     """
     folder = out_dir / "ablate"
+    pairs = list(dict.fromkeys(pairs))
     cells = [
         Cell(*choice)
         for choice in product(pairs, grid.extractors, grid.optimizers, grid.inits, dict.fromkeys(grid.weights))
@@ -94,33 +95,34 @@ def run(
     encoders = _Encoders(device)
     kept = Rows(folder / "rows.jsonl", fresh)
     rows: list[dict[str, Any]] = []
-    pictures: dict[tuple[Cell, int], Tensor] = {}
     failures: set[str] = set()
+    painted = 0
     with tqdm(total=len(cells) * counts[-1], unit="it", dynamic_ncols=True) as bar:
-        for cell in cells:
-            done = bar.n
-            bar.set_description_str(f"{cell.pair} {cell.title} {cell.init} {cell.weights}", refresh=False)
-            try:
-                for row, picture in _cell_rows(cell, counts, inputs[cell.pair], encoders, kept, folder, bar):
-                    rows.append(row)
-                    pictures[cell, row["iterations"]] = picture
-            except (ValueError, OSError, RuntimeError) as error:  # RuntimeError: torch, out of memory
-                reason = (str(error).splitlines() or [type(error).__name__])[0]
-                finished = {row["iterations"] for row in rows if row["cell"] == cell}
-                rows += [_row(cell, count) | {"error": reason} for count in counts if count not in finished]
-                if reason not in failures and reason != inputs[cell.pair]:
-                    bar.write(f"{cell.pair} {cell.title}: {reason}")
-                failures.add(reason)
-            bar.update(done + counts[-1] - bar.n)
-    for row in rows:
-        del row["cell"]
-    if not pictures:
+        for index, pair in enumerate(pairs, start=1):
+            loaded = inputs[pair]
+            pictures: dict[tuple[Cell, int], Tensor] = {}
+            own = [cell for cell in cells if cell.pair == pair]
+            for cell in own:
+                done = bar.n
+                bar.set_description_str(f"{pair} {cell.title} {cell.init} {cell.weights}", refresh=False)
+                try:
+                    for row, picture in _cell_rows(cell, counts, loaded, encoders, kept, folder, bar):
+                        rows.append(row)
+                        pictures[cell, row["iterations"]] = picture
+                except (ValueError, OSError, RuntimeError) as error:  # RuntimeError: torch, out of memory
+                    reason = (str(error).splitlines() or [type(error).__name__])[0]
+                    missing = [count for count in counts if (cell, count) not in pictures]
+                    rows += [_row(cell, count) | {"error": reason} for count in missing]
+                    if reason not in failures and reason != loaded:
+                        bar.write(f"{pair} {cell.title}: {reason}")
+                    failures.add(reason)
+                bar.update(done + counts[-1] - bar.n)
+            if isinstance(loaded, _Inputs) and pictures:
+                images.save_image(_sheet(loaded, own, counts, pictures), folder / f"{index}-{pair}.jpg")
+            painted += len(pictures)
+    if not painted:
         write_csv(folder / "ablate.csv", rows)
         raise ValueError(f"no cell of the grid could be painted; the reasons are in {folder / 'ablate.csv'}")
-    for index, pair in enumerate(pairs, start=1):
-        loaded = inputs[pair]
-        if isinstance(loaded, _Inputs) and any(cell.pair == pair for cell, _ in pictures):
-            images.save_image(_sheet(pair, loaded, cells, counts, pictures), folder / f"{index}-{pair}.jpg")
     publish(folder / "ablate", report(rows), rows, say)
     return rows
 
@@ -147,7 +149,6 @@ class _Encoders:
 
 def _row(cell: Cell, count: int) -> dict[str, Any]:
     return {
-        "cell": cell,
         "pair": str(cell.pair),
         "extractor": cell.extractor,
         "optimizer": cell.optimizer,
@@ -260,7 +261,7 @@ def _means(rows: Sequence[dict[str, Any]]) -> list[str]:
 
 
 def _sheet(
-    pair: Pair, inputs: _Inputs, cells: Sequence[Cell], counts: Sequence[int], pictures: dict[tuple[Cell, int], Tensor]
+    inputs: _Inputs, cells: Sequence[Cell], counts: Sequence[int], pictures: dict[tuple[Cell, int], Tensor]
 ) -> Tensor:
     """Content, texture and reference above a row for each extractor, optimizer, init and weights, a column a count."""
     several = len({cell.weights for cell in cells}) > 1
@@ -268,11 +269,7 @@ def _sheet(
     if inputs.reference is not None:
         rows[0].append(("reference", inputs.reference))
     for cell in cells:
-        if cell.pair == pair:
-            row = [
-                (f"{cell.title} {cell.init} {f'{cell.weights} ' if several else ''}{count}", pictures[cell, count])
-                for count in counts
-                if (cell, count) in pictures
-            ]
-            rows += [row] if row else []
+        title = f"{cell.title} {cell.init}{f' {cell.weights}' if several else ''}"
+        row = [(f"{title} {count}", pictures[cell, count]) for count in counts if (cell, count) in pictures]
+        rows += [row] if row else []
     return titled_sheet(rows)

@@ -87,7 +87,7 @@ def descend(
     content     `loss_function.content_features` of the photo, or None for texture synthesis
     recipe      its optimizer's fields and `clip` are read, nothing else
     on_iterate  called with the start and after each iteration, with the loss at that picture. One iteration is one step
-                of the optimizer; a step of L-BFGS evaluates the loss once, more often where its line search has to
+                of the optimizer and evaluates the loss once, but for L-BFGS with a line search: once or more
     returns     (1, 3, H, W), detached
     Raises `Interrupted`, which holds the best picture, on Ctrl-C, and ValueError for a loss that is not finite.
     """

@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from texturenet import checkpoint, images, trainer
 from texturenet.config import Recipe, Run, to_plain
+from texturenet.job import prepare
 from texturenet.judging import choose_photos, labels, open_judged
 from texturenet.metrics import diversity, quartiles
 from texturenet.monitor import StepEvent
@@ -236,9 +237,7 @@ def _trained(
     resumed = path.exists()
     run = Run(name=name, checkpoint_dir=folder, run_dir=folder, preview_every=0, workers=0, log_every=5)
     given = {} if resumed else {field: getattr(recipe, field) for field in to_plain(recipe)}
-    job = trainer.prepare(
-        given, run, texture_path, data_dir, (), device, "auto" if resumed else None, say=lambda _line: None
-    )
+    job = prepare(given, run, texture_path, data_dir, (), device, "auto" if resumed else None, say=lambda _line: None)
     bar.update(job.start_step)
     return trainer.train(job, [_Ticks(bar, job.start_step)])
 
