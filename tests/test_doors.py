@@ -15,7 +15,6 @@ from conftest import ROOT, picture
 from PIL import Image
 
 from texturenet import checkpoint, images
-from texturenet.devices import free_memory
 
 TINY = shlex.split("--iterations 2 --batch_size 2 --image_size 32 --style_size 32 --scales 3 --width 4 --workers 0")
 TINY += ["--perceptual", "lite", "--preview_every", "2", "--cpu"]

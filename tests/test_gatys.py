@@ -44,7 +44,7 @@ def test_loss_falls(lite: Encoder, fields: dict[str, Any], share: float, init: s
     paint(picture(32, 48), picture(40, 40, 3), lite, recipe, lambda iterate: totals.append(iterate.losses["total"]))
     assert len(totals) == 41
     rises = sum(after > before * 1.001 for before, after in pairwise(totals))
-    assert rises <= (4 if recipe.optimizer == "lbfgs" else 8)
+    assert rises <= (2 if recipe.optimizer == "lbfgs" else 8)
     assert min(totals[-5:]) < share * totals[0]
 
 
@@ -71,7 +71,7 @@ def test_iterates_are_what_they_say(optimizer: str) -> None:
 
 @pytest.mark.parametrize(
     ("fields", "most"),
-    [({}, 31), ({"line_search": "strong_wolfe", "clip": False}, 45), ({"optimizer": "adam"}, 31)],
+    [({}, 60), ({"line_search": "strong_wolfe", "clip": False}, 45), ({"optimizer": "adam"}, 31)],
 )
 def test_an_iteration_is_about_one_evaluation(
     fields: dict[str, Any], most: int, monkeypatch: pytest.MonkeyPatch
@@ -87,6 +87,18 @@ def test_an_iteration_is_about_one_evaluation(
     monkeypatch.setattr(loss, "forward", counted)
     descend(loss, picture(24, 24), content, GatysRecipe(iterations=30, **fields), lambda _: None)
     assert 31 <= calls <= most
+
+
+def test_lbfgs_does_not_wipe_the_photo_out(lite: Encoder) -> None:
+    """Steps far too long climb without a search; by default they are searched for a descent."""
+    climbs = {}
+    for search in ("auto", "none"):
+        totals: list[float] = []
+        recipe = gatys_recipe("ablation-vgg16", {"iterations": 8, "line_search": search, "learning_rate": 30.0})
+        paint(picture(32, 48), picture(40, 40, 3), lite, recipe, lambda it, t=totals: t.append(it.losses["total"]))
+        climbs[search] = max(totals) / totals[0]
+    assert climbs["auto"] <= 1.1
+    assert climbs["none"] > 1.5
 
 
 def test_at_a_minimum_it_stays() -> None:

@@ -89,12 +89,14 @@ def test_a_texture_of_circular_padding_tiles(name: str) -> None:
 
 
 def test_the_photo_shines_through_an_untrained_network() -> None:
-    """The picture is a change of the photo: with no change it is the photo, but for the clipped ends of its range."""
+    """The picture is a change of the photo: with no change it is the photo at less contrast."""
     generator, photo = Pyramid(), picture(40, 40)
     torch.nn.init.zeros_(generator.to_rgb.weight)
     torch.nn.init.zeros_(generator.to_rgb.bias)
     with torch.no_grad():
-        assert (generator(photo, make_noise(generator, 1, 40, 40, 0)) - photo).abs().max() < 0.021
+        result = generator(photo, make_noise(generator, 1, 40, 40, 0))
+    assert (result - photo).abs().max() < 0.13
+    assert torch.equal(result.flatten().argsort(), photo.flatten().argsort())
 
 
 @given(st.integers(1, 20), st.integers(0, 60))

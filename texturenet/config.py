@@ -78,7 +78,7 @@ class Recipe:
     content_layers: tuple[str, ...] | None = flag(
         None, "loss", "layers whose features are kept near the photo's (relu4_2, or the network's counterpart)"
     )
-    content_weights: tuple[float, ...] = flag((8.0,), "loss", "one number a content layer")
+    content_weights: tuple[float, ...] = flag((2.0,), "loss", "one number a content layer")
     tv_weight: float = flag(1.0, "loss", "total variation: the higher, the smoother", least=0)
     loss_scale: str = flag(
         "relative",

@@ -22,6 +22,7 @@ from texturenet.presets import GatysRecipe
 
 SMALLEST_SIDE = 32  # px, of the coarsest size of a pyramid
 SIZE = 512  # px, longer side of a texture without a photo
+_CLIMB = 1.1  # a step to so many times the loss is searched again; lesser climbs right themselves, and searching stalls
 _LBFGS_START = 1e4  # L-BFGS sees its loss begin here: torch skips curvature y.s < 1e-10, which some weights stay under
 
 
@@ -102,15 +103,10 @@ def descend(
         optimizer = _optimizer(pixels, recipe)
         for iteration in range(recipe.iterations + 1):
             if iteration and stuck < 2:
-                before = pixels.detach().clone()
-                optimizer.step(objective)  # type: ignore[arg-type]
-                if recipe.clip:
-                    with torch.no_grad():
-                        pixels.clamp_(0, 1)
-                stuck = stuck + 1 if torch.equal(before, pixels) else 0
+                moved = _step(optimizer, objective, recipe)
+                stuck = 0 if moved else stuck + 1
                 if stuck:  # a direction that does not descend: start again with the gradient; at a minimum, stay
                     optimizer.state.clear()
-                objective()
             image, total = pixels.detach().clamp(0, 1), objective.terms["total"]
             better = total < lowest  # on the device: reading it would wait for the device at every step
             best, lowest = torch.where(better, image, best), torch.where(better, total, lowest)
@@ -134,6 +130,30 @@ def _scaled(objective: _Objective) -> _Objective:
     return objective
 
 
+def _step(optimizer: torch.optim.Optimizer, objective: _Objective, recipe: GatysRecipe) -> bool:
+    """One step, and the loss where it ends; whether any pixel moved."""
+    pixels, before = objective.pixels, objective.pixels.detach().clone()
+    total = objective.terms["total"]
+
+    def step() -> None:
+        optimizer.step(objective)  # type: ignore[arg-type]
+        if recipe.clip:
+            with torch.no_grad():
+                pixels.clamp_(0, 1)
+        objective()
+
+    step()
+    if recipe.options.get("line_search") == "auto" and not objective.terms["total"] <= _CLIMB * total:
+        with (
+            torch.no_grad()
+        ):  # from the same pixels torch's L-BFGS takes the same direction again, now as far as it helps
+            pixels.copy_(before)
+        optimizer.param_groups[0]["line_search_fn"] = "strong_wolfe"
+        step()
+        optimizer.param_groups[0]["line_search_fn"] = None
+    return not torch.equal(before, pixels)
+
+
 def _optimizer(pixels: Tensor, recipe: GatysRecipe) -> torch.optim.Optimizer:
     options = recipe.options
     if recipe.optimizer == "lbfgs":
@@ -143,7 +163,7 @@ def _optimizer(pixels: Tensor, recipe: GatysRecipe) -> torch.optim.Optimizer:
             max_iter=1,  # its history outlives a call, so a step is an iteration
             history_size=options["history_size"],
             tolerance_grad=0,
-            line_search_fn=None if options["line_search"] == "none" else options["line_search"],
+            line_search_fn="strong_wolfe" if options["line_search"] == "strong_wolfe" else None,
         )
     kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[recipe.optimizer]
     betas = (options["beta1"], options["beta2"])

@@ -10,7 +10,7 @@ reflected up to the size that the network needs, and the result cropped. Without
 at the size of the noise.
 
 Departures from the papers, each on purpose:
-* The picture is the network's output *added to the photo*, in logit space, through a sigmoid. Instance norm erases the
+* The picture is the network's output *added to the photo* and passed through a sigmoid. Instance norm erases the
   light and the colours of the photo at every scale; this path carries them through, and keeps the result in [0, 1].
 * Noise is an argument, seeded by whoever calls: a result can be repeated, tiled and exported.
 * Reflection padding (circular for textures that have to tile) instead of zeros, which paint a frame.
@@ -59,10 +59,14 @@ def pad_to(image: Tensor, height: int, width: int) -> Tensor:
 
 
 def over_photo(update: Tensor, photo: Tensor | None) -> Tensor:
-    """The network's last map as a picture in [0, 1]: a change of the photo's logits, or logits of its own."""
+    """The network's last map as a picture in [0, 1]: a change of the photo's logits, or logits of its own.
+
+    The photo's logit is taken to first order around grey, 4 (p - 1/2). The exact one saturates at black and white,
+    where no gradient then asks for a stroke: after 600 steps its style term was 1.33 times as high, skies were bare.
+    """
     if photo is None:
         return torch.sigmoid(update)
-    return torch.sigmoid(update + torch.logit(photo, eps=0.02))
+    return torch.sigmoid(update + 4 * (photo - 0.5))
 
 
 class Pyramid(nn.Module):

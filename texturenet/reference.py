@@ -80,7 +80,7 @@ class Reference:
         header = {
             "preset": self.preset,
             "on_lite": sorted(self.instead),  # fields whose values are not the preset's own
-            "recipe": to_plain(recipe),
+            "recipe": to_plain(recipe) | recipe.options,
             "encoder": self.encoder.source,
             "photo": photo_path and str(photo_path),
             "texture": str(self.texture_path),
