@@ -49,8 +49,8 @@ class GatysRecipe:
         "lbfgs: search along its direction at each step, at none, or (auto) where one climbed",
         ("auto", "strong_wolfe", "none"),
     )
-    # Clamped at the end alone, the saved picture has another loss than the pixels had: 1.64 for 1.49 at 256 px (content weight 8), where
-    # clamping after each step ends at 1.49 too.
+    # Clamped at the end alone, the saved picture has another loss than the pixels had: 1.64 for 1.49 at 256 px with
+    # lite and content weight 8, where clamping after each step ends at 1.49 too.
     clip: bool = flag(True, "optimization", "clamp pixels to [0, 1] after each step (default), or at the end alone")
     pyramid: int = flag(1, "optimization", "sizes, each half the next, coarse first: for large pictures", least=1)
 
@@ -212,8 +212,8 @@ PRESETS: dict[str, dict[str, Any]] = {
         "describe_layers": True,
     },
     # Gatys, Ecker, Bethge, CVPR 2016: equations 1 and 4, w_l = 1/5, alpha / beta = 1e-3 (figure 3 B), section 3 for
-    # layers, average pooling, white noise and L-BFGS. The paper gives no count of iterations: 500, as in Gatys' own
-    # PyTorch code. Its network is scaled to mean activation 1, as vgg_conv.pth and lite are.
+    # layers, average pooling, white noise and L-BFGS. The paper gives no count of iterations: 500 (as in Gatys' own
+    # PyTorch code, from memory). Its network is scaled to mean activation 1, as vgg_conv.pth and lite are.
     "gatys2016": {
         "optimizer": "lbfgs",
         "iterations": 500,
@@ -257,7 +257,7 @@ PRESETS: dict[str, dict[str, Any]] = {
 ON_LITE: dict[str, dict[str, Any]] = {
     "keras": {"content_layers": ("relu5_1",)},
     "tf-tutorial": {"style_weights": (1e4,) * 5, "content_layers": ("relu5_1",)},
-    "gatys2016": {"content_weights": (1e-6,)},
+    "gatys2016": {"content_weights": (1e-5,)},
     "ablation-resnet18": {
         "style_layers": ("relu2_1", "relu3_1", "relu4_1", "relu5_1"),
         "content_layers": ("relu3_1",),
