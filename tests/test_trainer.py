@@ -197,8 +197,19 @@ def test_an_unreadable_preview_photo_and_preview_folder_cost_nothing(
     prepared = job(tmp_path, texture_path, photo_dir, {"iterations": 2}, preview_every=1)
     (prepared.run_dir).parent.mkdir(parents=True, exist_ok=True)
     prepared.run_dir.write_text("a file where the folder should be")
+    prepared.preview_photos[0].unlink()
     train(prepared)
     assert "no preview: " in capsys.readouterr().err
+
+
+def test_a_preview_photo_too_narrow_to_paint_costs_nothing(
+    tmp_path: Path, texture_path: Path, photo_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    images.save_image(picture(16, 160, 3), photo_dir / "narrow.png")
+    prepared = job(tmp_path, texture_path, photo_dir, {"iterations": 2}, preview_every=1)
+    path = train(replace(prepared, preview_photos=[photo_dir / "narrow.png"]))
+    assert "no preview: a picture of 32x3 px is too small" in capsys.readouterr().err
+    assert checkpoint.load(path)["step"] == 2
 
 
 # --- what is refused, before the first step ---------------------------------------------------------------------------
@@ -222,7 +233,8 @@ def test_resume_says_when_the_photos_changed(
 ) -> None:
     path = train(job(tmp_path, texture_path, photo_dir))
     (photo_dir / "5.png").unlink()
-    prepare({"iterations": 8}, Run(), texture_path, photo_dir, (), torch.device("cpu"), path)
+    places = Run(checkpoint_dir=tmp_path / "checkpoints", run_dir=tmp_path / "runs")
+    prepare({"iterations": 8}, places, texture_path, photo_dir, (), torch.device("cpu"), path)
     assert "other photos than before (6 then, 5 now)" in capsys.readouterr().out
 
 

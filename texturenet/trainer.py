@@ -122,16 +122,17 @@ def train(job: Job, listeners: Sequence[Listener] = ()) -> Path:
         )
 
     def preview(step: int) -> None:
-        sheet = _preview_sheet(job, generator)
         path = job.run_dir / "previews" / f"{step:06d}.jpg"
         try:
+            sheet = _preview_sheet(job, generator)
             images.save_image(sheet, path)
-            written: Path | None = path
-        except OSError as error:  # a preview is not worth a run
+        except (OSError, ValueError) as error:  # a preview is not worth a run
             print(f"no preview: {error}", file=sys.stderr)
-            written = None
+            return
+        finally:
+            generator.train()
         for listener in listeners:
-            listener.on_preview(PreviewEvent(step, sheet, written))
+            listener.on_preview(PreviewEvent(step, sheet, path))
 
     batches = _photo_batches(job)
     losses: dict[str, float] = dict(job.resumed["losses"]) if job.resumed else {}
@@ -199,26 +200,22 @@ def _training_noise(generator: Generator, recipe: Recipe, step: int, device: tor
 
 @torch.no_grad()
 def _preview_sheet(job: Job, generator: Generator) -> Tensor:
-    """Held-out photos above what the generator makes of them; (1, 3, H, W) on the CPU."""
+    """Held-out photos above what the generator makes of them; (1, 3, H, W) on the CPU. Leaves it in evaluation mode.
+
+    Raises ValueError or OSError for a photo that can't be read or painted.
+    """
     recipe, size, device = job.recipe, job.recipe.image_size, job.device
     generator.eval()
-    noise = make_noise(generator, 1, size, size, recipe.seed, recipe.noise_factor, device)
     if not job.photos:
-        tiles = [job.texture, generator(None, noise).cpu()]
-        generator.train()
-        return images.sheet([tiles])
-    rows: list[list[Tensor]] = [[], []]
-    for path in job.preview_photos:
-        try:
-            photo = images.load_image(path, size)
-        except (OSError, ValueError):
-            continue
-        h, w = photo.shape[-2:]
-        noise = make_noise(generator, 1, h, w, recipe.seed, recipe.noise_factor, device)
-        rows[0].append(photo)
-        rows[1].append(generator(photo.to(device), noise).cpu())
-    generator.train()
-    return images.sheet(rows)
+        noise = make_noise(generator, 1, size, size, recipe.seed, recipe.noise_factor, device)
+        return images.sheet([[job.texture, generator(None, noise).cpu()]])
+    photos = [images.load_image(path, size) for path in job.preview_photos]
+    painted = []
+    for photo in photos:
+        height, width = photo.shape[-2:]
+        noise = make_noise(generator, 1, height, width, recipe.seed, recipe.noise_factor, device)
+        painted.append(generator(photo.to(device), noise).cpu())
+    return images.sheet([photos, painted])
 
 
 def _non_finite_line(losses: dict[str, float], step: int, job: Job) -> str:
