@@ -45,20 +45,21 @@ def save(path: Path, **fields: Any) -> None:
     """
     missing = [name for name in _REQUIRED if name not in fields]
     assert not missing, missing
+    content = io.BytesIO()  # torch's own writer turns a full disk into an error that does not say so
+    torch.save({"format": FORMAT, "version": VERSION, **_on_cpu(fields)}, content)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with temporary.open("wb") as file:
-            torch.save({"format": FORMAT, "version": VERSION, **_on_cpu(fields)}, file)
+            file.write(content.getbuffer())
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
-    except (OSError, RuntimeError) as error:  # torch's writer wraps a full disk in a RuntimeError
+    except OSError as error:
         with contextlib.suppress(OSError):
             temporary.unlink()
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error).splitlines()[0]
         kept = "; the checkpoint that was there is untouched" if path.exists() else ""
-        raise OSError(f"can't write {path}: {reason}{kept}") from error
+        raise OSError(f"can't write {path}: {error.strerror or error}{kept}") from error
 
 
 def load(path: Path) -> dict[str, Any]:
