@@ -23,7 +23,7 @@ from urllib.request import urlopen
 import pytest
 import torch
 
-from texturenet import monitor, visdom_server
+from texturenet import visdom_monitor, visdom_server
 from texturenet.monitor import PreviewEvent, StepEvent
 from texturenet.visdom_monitor import VisdomMonitor
 from texturenet.visdom_server import PageFiles, install_packages, main, missing_packages, npm_place
@@ -164,7 +164,7 @@ def running_server(port: int, env_path: Path) -> Iterator[subprocess.Popen[str]]
 
 
 def window(port: int, env: str, win: str) -> dict[str, Any]:
-    client = monitor._visdom_client("http://localhost", port, env)
+    client = visdom_monitor._visdom_client("http://localhost", port, env)
     return json.loads(client.get_window_data(win, env=env)) if client.win_exists(win, env=env) else {}
 
 
@@ -187,8 +187,8 @@ def event(step: int) -> StepEvent:
 def test_server_killed_and_started_again_shows_every_point(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(monitor, "DRAW_EVERY", 0.2)
-    monkeypatch.setattr(monitor, "RETRY_EVERY", 0.2)
+    monkeypatch.setattr(visdom_monitor, "DRAW_EVERY", 0.2)
+    monkeypatch.setattr(visdom_monitor, "RETRY_EVERY", 0.2)
     port, env = free_port(), "texturenet_mosaic"
     screen = VisdomMonitor(port=port, env=env)  # before its server
     with running_server(port, tmp_path):
