@@ -1,9 +1,9 @@
 """Draw the pictures that the project ships: textures to learn from, and sample scenes in MSCOCO's layout.
 
 python -m data.draw textures                     # data/textures/<name>.jpg, all of them
-python -m data.draw textures --names mosaic --size 1024 --seed 3 --out_dir /tmp/textures
+python -m data.draw textures --names mosaic --size 1024 --seed 3 --out_dir textures
 python -m data.draw sample                       # data/sample/{annotations,train2017,val2017}
-python -m data.draw sample --train 500 --val 20 --out_dir /tmp/coco
+python -m data.draw sample --train 500 --val 20 --out_dir coco
 """
 
 import argparse

@@ -23,7 +23,7 @@ TORCHVISION = {
 def offline(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """No weights in torch's cache, and no way to the network."""
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
-    monkeypatch.setattr(perceptual, "_unreachable", lambda url: f"no route to {url.split('/')[2]}")
+    monkeypatch.setattr(perceptual, "_unreachable", lambda url: "no route to its host")
 
 
 @pytest.fixture(scope="module")
@@ -191,7 +191,7 @@ def test_auto_without_weights_takes_lite_and_says_why() -> None:
     assert encoder.name == "lite"
     assert encoder.source == (
         "lite (ships with texturenet), since vgg19's weights are not on this machine and can't be downloaded "
-        "(no route to download.pytorch.org)"
+        "(no route to its host)"
     )
 
 
