@@ -23,7 +23,7 @@ TORCHVISION = {
 def offline(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """No weights in torch's cache, and no way to the network."""
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
-    monkeypatch.setattr(perceptual, "_unreachable", lambda url: "no route to its host")
+    monkeypatch.setattr(perceptual, "_unreachable", lambda _url: "no route to its host")
 
 
 @pytest.fixture(scope="module")
