@@ -8,6 +8,7 @@ python train.py --data_dir coco/ --texture mosaic.jpg --resume           go on w
 """
 
 import argparse
+import contextlib
 import sys
 from pathlib import Path
 
@@ -87,15 +88,13 @@ def main(argv: list[str] | None = None) -> int:
         env = f"texturenet_{job.name}"
         listeners.append(VisdomMonitor(flags.visdom_server, flags.visdom_port, env, history, log_path))
     try:
-        path = trainer.train(job, listeners)
-    except trainer.Interrupted as stop:
-        for listener in listeners:
-            listener.close()
+        with contextlib.ExitStack() as closing:
+            for listener in listeners:
+                closing.callback(listener.close)
+            path = trainer.train(job, listeners)
+    except trainer.Interrupted as stop:  # said after the bar is closed
         print(f"{stop}; go on with: python train.py ... --resume {job.path}")
         return stop.exit_code
-    finally:
-        for listener in listeners:
-            listener.close()
     print(f"log: {log_path}\ncheckpoint: {path}")
     if job.photos:
         print(f"try it: python stylize.py --model {path} PICTURE")

@@ -228,6 +228,13 @@ def test_resume_refuses_another_recipe(tmp_path: Path, texture_path: Path, photo
         job(tmp_path, texture_path, None, {"iterations": 8}, resume="auto")
 
 
+def test_resume_refuses_another_texture(tmp_path: Path, texture_path: Path, photo_dir: Path) -> None:
+    train(job(tmp_path, texture_path, photo_dir))
+    images.save_image(picture(48, 48, 9), texture_path)
+    with pytest.raises(ValueError, match="can't resume: 's' learned another texture"):
+        job(tmp_path, texture_path, photo_dir, {"iterations": 8}, resume="auto")
+
+
 def test_resume_says_when_the_photos_changed(
     tmp_path: Path, texture_path: Path, photo_dir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

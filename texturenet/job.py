@@ -97,15 +97,15 @@ def prepare(
     recipe = replace(
         recipe,
         perceptual=encoder.name,
-        pooling=recipe.pooling,
         width=recipe.width or {"pyramid": 8, "residual": 32}[recipe.generator],
         padding=recipe.padding or ("reflect" if paths else "circular"),
         style_layers=tuple(encoder.resolve(recipe.style_layers or encoder.style_layers)),
         content_layers=tuple(encoder.resolve(recipe.content_layers or encoder.content_layers)),
     )
     if resumed:
+        _same_texture(resumed, texture)
         _same_photos(resumed, photos, say)
-        name, run = resumed["name"], run
+        name = resumed["name"]
     else:
         name = _free_name(texture_name, run, say)
     return Job(recipe, run, name, texture, photos, held_out or photos[:PREVIEW_PHOTOS], encoder, device, resumed)
@@ -136,6 +136,16 @@ def fingerprint(photos: Sequence[Path]) -> dict[str, Any]:
     """What a checkpoint remembers of its photos: how many, and a hash of their names in order."""
     names = "\n".join(path.name for path in photos)
     return {"count": len(photos), "fingerprint": hashlib.sha256(names.encode()).hexdigest()[:16]}
+
+
+def texture_pixels(texture: Tensor) -> Tensor:
+    """The texture as a checkpoint keeps it: (1, 3, H, W) in [0, 1] -> uint8 (3, H, W)."""
+    return texture[0].mul(255).round().to(torch.uint8)
+
+
+def _same_texture(resumed: dict[str, Any], texture: Tensor) -> None:
+    if not torch.equal(resumed["texture"], texture_pixels(texture)):
+        raise ValueError(f"can't resume: {resumed['name']!r} learned another texture; name that one with --texture")
 
 
 def _same_photos(resumed: dict[str, Any], photos: Sequence[Path], say: Callable[[str], None]) -> None:

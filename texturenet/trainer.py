@@ -24,7 +24,7 @@ from texturenet import checkpoint, data, images
 from texturenet.config import Recipe, to_plain
 from texturenet.devices import place, resolve_precision
 from texturenet.generators import GENERATORS, Generator, make_noise
-from texturenet.job import Job, fingerprint
+from texturenet.job import Job, fingerprint, texture_pixels
 from texturenet.losses import PerceptualLoss
 from texturenet.monitor import Listener, PreviewEvent, StepEvent
 from texturenet.perceptual import Encoder
@@ -106,6 +106,8 @@ def train(job: Job, listeners: Sequence[Listener] = ()) -> Path:
     encoder.chain.to(dtype)
     loss_function = perceptual_loss(recipe, encoder, job.texture.to(device), with_photos=bool(job.photos))
 
+    texture, photos = texture_pixels(job.texture), fingerprint(job.photos)
+
     def save(step: int, losses: dict[str, float]) -> None:
         checkpoint.save(
             job.path,
@@ -114,8 +116,8 @@ def train(job: Job, listeners: Sequence[Listener] = ()) -> Path:
             weights=generator.state_dict(),
             recipe=to_plain(recipe),
             perceptual={"name": encoder.name, "source": encoder.source},
-            texture=job.texture[0].mul(255).round().to(torch.uint8),
-            photos=fingerprint(job.photos),
+            texture=texture,
+            photos=photos,
             step=step,
             losses=losses,
             training={"optimizer": optimizer.state_dict(), "scaler": scaler.state_dict()},
