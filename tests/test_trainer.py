@@ -11,7 +11,7 @@ from conftest import picture
 from texturenet import checkpoint, data, images, monitor
 from texturenet.config import Recipe, Run, from_plain, to_plain
 from texturenet.job import Job, fingerprint, prepare
-from texturenet.trainer import Interrupted, NonFiniteLoss, learning_rate, step_seed, train
+from texturenet.trainer import Interrupted, NonFiniteLoss, learning_rate, train
 
 # As small as the rooms allow: two scales of 4 channels, 32 px, 2 photos a step.
 TINY: dict[str, Any] = {
@@ -280,11 +280,6 @@ def test_learning_rate_is_a_cosine_to_zero() -> None:
     assert [learning_rate(recipe, step) for step in (0, 50)] == pytest.approx([0.2, 0.1])
     assert 0 < learning_rate(recipe, 99) < 1e-4
 
-
-def test_step_seeds_differ() -> None:
-    seeds = {step_seed(seed, step) for seed in range(20) for step in range(200)}
-    assert len(seeds) == 4000
-    assert all(0 <= seed < 2**63 for seed in seeds)
 
 
 def test_a_recipe_survives_the_checkpoint() -> None:

@@ -50,6 +50,13 @@ class Recipe:
     )
     noise_channels: int = flag(3, "generator", "noise maps per scale; 3 in texture_nets", least=1)
     noise_factor: float = flag(1.0, "generator", "what the noise in [0, 1) is multiplied by", least=0)
+    noise_range: tuple[float, ...] = flag(
+        (0.0, 2.0),
+        "generator",
+        "least and greatest noise_factor that every other step is trained at, the style weighted in proportion: what "
+        "stylize.py --noise_factor can then ask for; twice the same number: noise_factor alone",
+        least=0,
+    )
     normalization: str = flag("instance", "generator", "after every convolution", ("instance", "batch"))
     padding: str | None = flag(
         None,
@@ -80,6 +87,12 @@ class Recipe:
     )
     content_weights: tuple[float, ...] = flag((2.0,), "loss", "one number a content layer")
     tv_weight: float = flag(1.0, "loss", "total variation: the higher, the smoother", least=0)
+    diversity_weight: float = flag(
+        0.0, "loss", "how much two pictures of one photo are asked to differ (Ulyanov et al. 2017)", least=0
+    )
+    stability_weight: float = flag(
+        0.0, "loss", "how little the picture may change between two frames of a clip; costs half a step more", least=0
+    )
     loss_scale: str = flag(
         "relative",
         "loss",
@@ -87,6 +100,10 @@ class Recipe:
         "texture; raw: the papers' sums",
         ("relative", "raw"),
     )
+
+    def __post_init__(self) -> None:
+        if len(self.noise_range) != 2 or self.noise_range[0] > self.noise_range[1]:
+            raise ValueError(f"noise_range {list(self.noise_range)}: give the least and the greatest factor, 0 2")
 
 
 @dataclass(frozen=True)
@@ -102,6 +119,28 @@ class Run:
     verbose_every: int = flag(100, "output", "steps between the lines of --verbose", least=1)
     workers: int = flag(2, "machine", "processes that decode photos; 0: in the training process", least=0)
     precision: str = flag("auto", "machine", "of the networks; auto: bf16 where the chip computes in it", PRECISIONS)
+
+
+@dataclass(frozen=True)
+class PretrainRecipe:
+    """What decides the weights of the bundled perceptual network, see pretrain.py."""
+
+    epochs: int = flag(10, "training", "times that every picture is seen", least=1)
+    batch_size: int = flag(128, "training", "pictures per step", least=2)
+    learning_rate: float = flag(
+        0.15, "training", "of SGD at its peak, after 3/10 of the steps; rises in a line, falls along a cosine", least=0
+    )
+    momentum: float = flag(0.9, "training", "of SGD, Nesterov's", least=0)
+    weight_decay: float = flag(5e-4, "training", "on weights; none on biases and batch norm", least=0)
+    label_smoothing: float = flag(0.1, "training", "share of the target that is spread over all classes", least=0)
+    dropout: float = flag(0.1, "training", "share of the features that the last layer does not see", least=0)
+    seed: int = flag(0, "training", "of weights and crops: the same seed gives the same run", least=0)
+
+    image_sizes: tuple[int, ...] = flag((64,), "pictures", "sides of the training crops, px; each step draws one")
+    crop: float = flag(
+        0.7, "pictures", "least side of a crop, as a share of the picture's shorter side; drawn up to 1", least=0
+    )
+    held_out: int = flag(3000, "pictures", "pictures that validate and are not trained on", least=1)
 
 
 def _value_type(spec: Field[Any], owner: type) -> tuple[type, bool]:

@@ -74,6 +74,20 @@ def tv_loss(image: Tensor) -> Tensor:
     return across + down
 
 
+def diversity_loss(pictures: Tensor) -> Tensor:
+    """-log of the distance of each picture to its nearest sibling; a scalar, the lower the more diverse.
+
+    pictures  (M, B, 3, H, W): M >= 2 pictures of each of B photos, which differ by their noise alone
+    Ulyanov et al. 2017 (arXiv 1701.02096, equation 5): up to a constant, it is the negative of the entropy estimated by
+    nearest neighbours (Kozachenko and Leonenko). Distances are RMSE, so that the weight does not depend on the size.
+    """
+    count = pictures.shape[0]
+    squared = (pictures[:, None] - pictures[None]).square().mean(dim=(3, 4, 5))  # (M, M, B)
+    itself = torch.eye(count, dtype=torch.bool, device=pictures.device)[:, :, None]
+    nearest = squared.masked_fill(itself, torch.inf).amin(dim=1)  # (M, B)
+    return -0.5 * (nearest + 1e-8).log().mean()
+
+
 def _weights(name: str, layers: Sequence[str], weights: Sequence[float]) -> dict[str, float]:
     if len(layers) != len(weights):
         raise ValueError(
@@ -127,11 +141,14 @@ class PerceptualLoss(nn.Module):
         """What the content terms compare with: features of the photo (B, 3, H, W), without a graph."""
         return self.encoder(photo, self.content_weights) if self.content_weights else {}
 
-    def forward(self, image: Tensor, content: dict[str, Tensor] | None = None) -> dict[str, Tensor]:
+    def forward(
+        self, image: Tensor, content: dict[str, Tensor] | None = None, style_factor: float = 1.0
+    ) -> dict[str, Tensor]:
         """Every term of the loss, as scalars.
 
-        image    (B, 3, H, W) in [0, 1]
-        content  `content_features` of the photos, or None for texture synthesis
+        image         (B, 3, H, W) in [0, 1]
+        content       `content_features` of the photos, or None for texture synthesis
+        style_factor  multiplies all style weights
         returns  "total", "style", "content", "tv", weighted as they enter the total, and per layer
                  "style/relu1_1" ... "content/relu4_2", unweighted
         """
@@ -149,4 +166,5 @@ class PerceptualLoss(nn.Module):
             terms[f"content/{layer}"] = loss
             content_total = content_total + self.content_weights[layer] * loss
         tv = self.tv_weight * tv_loss(image) if self.tv_weight else zero
+        style = style_factor * style
         return {"total": style + content_total + tv, "style": style, "content": content_total, "tv": tv, **terms}

@@ -8,7 +8,6 @@ bit, on the same machine: what a checkpoint has to hold is weights, Adam's momen
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import math
 import signal
 import sys
@@ -27,6 +26,7 @@ from texturenet.generators import GENERATORS, Generator, make_noise
 from texturenet.job import Job, fingerprint, texture_pixels
 from texturenet.losses import PerceptualLoss
 from texturenet.monitor import Listener, PreviewEvent, StepEvent
+from texturenet.objective import Objective
 from texturenet.perceptual import Encoder
 
 SIGNAL_EXIT = 128  # a run ended by signal n exits with 128 + n, as shells have it
@@ -80,11 +80,6 @@ def learning_rate(recipe: Recipe, step: int) -> float:
     return recipe.learning_rate * 0.5 * (1 + math.cos(math.pi * step / recipe.iterations))
 
 
-def step_seed(seed: int, step: int) -> int:
-    """One seed per (seed, step), far apart for neighbours."""
-    return int.from_bytes(hashlib.blake2b(f"{seed} {step}".encode(), digest_size=7).digest())
-
-
 def train(job: Job, listeners: Sequence[Listener] = ()) -> Path:
     """Run the job to its end; returns the checkpoint's path.
 
@@ -106,6 +101,12 @@ def train(job: Job, listeners: Sequence[Listener] = ()) -> Path:
     encoder.chain.to(dtype)
     loss_function = perceptual_loss(recipe, encoder, job.texture.to(device), with_photos=bool(job.photos))
 
+    def paint(photo: Tensor | None, noise: list[Tensor]) -> Tensor:
+        with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
+            picture: Tensor = generator(photo, noise)
+        return picture
+
+    objective = Objective(recipe, generator, paint, loss_function)
     texture, photos = texture_pixels(job.texture), fingerprint(job.photos)
 
     def save(step: int, losses: dict[str, float]) -> None:
@@ -145,11 +146,7 @@ def train(job: Job, listeners: Sequence[Listener] = ()) -> Path:
                 photo = next(batches)
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate(recipe, step)
-            noise = _training_noise(generator, recipe, step, device)
-            with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
-                picture = generator(photo, noise)
-            content = None if photo is None else loss_function.content_features(photo)
-            terms = loss_function(picture, content)
+            terms = objective(photo, step)
             optimizer.zero_grad(set_to_none=True)
             scaler.scale(terms["total"]).backward()
             scaler.step(optimizer)
@@ -186,18 +183,6 @@ def _photo_batches(job: Job) -> Iterator[Tensor | None]:
     for batch in data.batches(photos, recipe.batch_size, job.start_step, job.run.workers, pin_memory=cuda):
         batch = batch.to(job.device, non_blocking=cuda).float().div_(255)
         yield batch.contiguous(memory_format=torch.channels_last) if cuda else batch
-
-
-def _training_noise(generator: Generator, recipe: Recipe, step: int, device: torch.device) -> list[Tensor]:
-    return make_noise(
-        generator,
-        recipe.batch_size,
-        recipe.image_size,
-        recipe.image_size,
-        step_seed(recipe.seed, step),
-        recipe.noise_factor,
-        device,
-    )
 
 
 @torch.no_grad()
