@@ -148,7 +148,7 @@ def train(job: Job, listeners: Sequence[Listener] = ()) -> Path:
                 group["lr"] = learning_rate(recipe, step)
             terms = objective(photo, step)
             optimizer.zero_grad(set_to_none=True)
-            scaler.scale(terms["total"]).backward()
+            scaler.scale(terms["total"]).backward()  # type: ignore[no-untyped-call]
             scaler.step(optimizer)
             scaler.update()
 
