@@ -1,0 +1,101 @@
+"""Picture files on a disk: which there are, and new ones written whole. Nothing here knows a format."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import secrets
+from collections.abc import Callable, Collection
+from pathlib import Path
+
+SUFFIXES = frozenset(
+    {".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".ppm", ".pgm", ".pbm"}
+    | {".jp2", ".avif", ".tga", ".heic", ".heif"}
+)
+
+
+class ImageError(ValueError):
+    """A picture that cannot be read or written; one line: the file, what is wrong, the way out."""
+
+
+def find_images(
+    folder: str | Path,
+    suffixes: Collection[str] = SUFFIXES,
+    on_unreadable: Callable[[Path, str], None] | None = None,
+) -> list[Path]:
+    """All files below `folder` with one of `suffixes` (lower case), in natural order: img2 before img10.
+
+    Hidden files and folders are left out. Links are followed, each folder once, so a loop of links ends. A sub-folder
+    that cannot be read goes to `on_unreadable(path, reason)` if given. Raises ImageError for it otherwise, and always
+    when `folder` itself cannot be read.
+    """
+    found: list[Path] = []
+    seen: set[tuple[int, int]] = set()
+    waiting = [Path(folder)]
+    for here in waiting:  # breadth first: of two names for one folder, the shallower is kept
+        try:
+            status = here.stat()
+            if (status.st_dev, status.st_ino) in seen:
+                continue
+            seen.add((status.st_dev, status.st_ino))
+            entries = sorted(os.scandir(here), key=lambda entry: entry.name)
+        except OSError as error:
+            if on_unreadable is None or here == waiting[0]:
+                raise ImageError(f"{here}: {_folder_trouble(error)}") from error
+            on_unreadable(here, _folder_trouble(error))
+            continue
+        for entry in entries:
+            path = here / entry.name
+            if entry.name.startswith("."):
+                continue
+            if entry.is_dir(follow_symlinks=False) or (entry.is_symlink() and path.is_dir()):
+                waiting.append(path)
+            elif path.suffix.lower() in suffixes:
+                found.append(path)
+    return sorted(found, key=_natural_order)
+
+
+def write_whole(path: Path, content: bytes | memoryview) -> None:
+    """Write a file that appears whole or not at all; one of the same name is kept until then.
+
+    Missing folders are made. Raises OSError (one line with the path) when the disk refuses.
+    """
+    target = path.resolve()  # a link stays a link: its file is replaced
+    temporary = target.with_name(f".{target.name[:100]}.{secrets.token_hex(4)}.tmp")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("xb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())  # else a crash of the machine may leave the new name on an empty file
+        temporary.replace(target)
+    except OSError as error:
+        raise OSError(f"{path}: could not be saved: {error.strerror or error}") from error
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+
+
+def is_plain_name(name: str) -> bool:
+    """Whether files may be called after a name that comes out of a file: it leads to no other folder."""
+    return 0 < len(name) <= 100 and name.isprintable() and not name.startswith(".") and not {"/", "\\"} & {*name}
+
+
+def _natural_order(path: Path) -> tuple[list[list[str | int]], str]:
+    """Sort key: numbers by value, letters without case, the whole path last so that no two are equal."""
+    parts: list[list[str | int]] = [
+        [int(piece) if i % 2 else piece for i, piece in enumerate(re.split(r"([0-9]+)", part.casefold()))]
+        for part in path.parts
+    ]
+    return parts, str(path)
+
+
+def _folder_trouble(error: OSError) -> str:
+    if isinstance(error, FileNotFoundError):
+        return "no such folder: check the spelling"
+    if isinstance(error, NotADirectoryError):
+        return "is a file, not a folder: name the folder that it is in"
+    if isinstance(error, PermissionError):
+        return "no permission to list this folder: change its mode or owner"
+    return f"could not be listed: {error.strerror}"
