@@ -15,7 +15,7 @@ from torch import Tensor
 from texturenet import checkpoint, evaluate, gatys, grid, images, judging, matched, reports, sweeps, yardstick
 from texturenet.config import Recipe, to_plain
 from texturenet.presets import GatysRecipe
-from texturenet.trainer import build
+from texturenet.learner import build
 
 SIZE = 32
 RECIPE = Recipe(
@@ -128,6 +128,12 @@ def test_matched_writes_tables_and_sheet(style_path: Path, command: Callable[...
     text = (out / "checks.md").read_text()
     assert "| style/relu3_1" in text
     assert "| checks | 32 | 2 " in text
+    faults = text.partition("## Artefacts")[2].partition("##")[0]
+    for name, title in (("nyquist", "2 px grid, ‰"), ("clipped", "clipped, %")):
+        ours, reference = (sum(float(row[f"{who}_{name}"]) for row in rows) / 2 for who in ("pass", "reference"))
+        cells = dict(zip(*([cell.strip() for cell in faults.splitlines()[i].split("|")] for i in (4, 6)), strict=True))
+        unit = {"nyquist": 1000, "clipped": 100}[name]
+        assert cells[title].startswith(f"{unit * ours:.3g} / {unit * reference:.3g} (")
     sheet = images.load_image(out / "checks-32.jpg")
     assert sheet.shape[-1] >= 4 * reports.TILE  # photo, texture, one pass, the last of the reference
     assert sheet.shape[-2] >= 2 * 192

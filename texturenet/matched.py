@@ -21,6 +21,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from texturenet import images
+from texturenet.artefacts import artefacts, ratio
 from texturenet.devices import describe
 from texturenet.judging import choose_photos, labels, loss_terms, open_judged
 from texturenet.losses import PerceptualLoss
@@ -31,6 +32,17 @@ from texturenet.yardstick import References, Trajectory
 SHEET_PHOTOS = 6
 TIMED_PASSES = 3
 GROUPS = ("total", "style", "content", "tv")
+# Artefact -> its title in the report, and the unit there. None: signed, so that a ratio would say nothing.
+ARTEFACTS: dict[str, tuple[str, float | None]] = {
+    "nyquist": ("2 px grid, ‰", 1000),
+    "half_nyquist": ("4 px grid, ‰", 1000),
+    "border_gradient": ("border gradient", 1),
+    "border_colour": ("border colour", 1),
+    "drift_lightness": ("lighter", None),
+    "drift_red": ("redder", None),
+    "drift_yellow": ("yellower", None),
+    "clipped": ("clipped, %", 100),
+}
 
 
 @dataclass(frozen=True)
@@ -44,6 +56,8 @@ class Measure:
     from_photo: Trajectory
     from_noise: Trajectory | None
     pass_seconds: float
+    artefacts: dict[str, float]  # of one pass, see artefacts.py
+    reference_artefacts: dict[str, float]  # of the last picture of the reference from the photo
 
     @property
     def gap(self) -> float:
@@ -80,7 +94,19 @@ def measure(
         times.append(time.perf_counter() - begin)
     ours = loss_terms(loss_function, picture, photo)
     size = max(photo.shape[-2:])
-    return Measure(style, name, size, ours, from_photo, from_noise, statistics.median(times)), picture
+    reference = from_photo.pictures[from_photo.iterations]
+    found = Measure(
+        style,
+        name,
+        size,
+        ours,
+        from_photo,
+        from_noise,
+        statistics.median(times),
+        artefacts(picture, photo),
+        artefacts(reference, photo),
+    )
+    return found, picture
 
 
 def run(
@@ -164,6 +190,8 @@ def _csv_row(item: Measure) -> dict[str, Any]:
     }
     for group, terms in (("photo", item.from_photo.first), ("pass", item.ours), ("reference", item.from_photo.best)):
         row |= {f"{group}_{term}": value for term, value in terms.items()}
+    for group, found in (("pass", item.artefacts), ("reference", item.reference_artefacts)):
+        row |= {f"{group}_{name}": value for name, value in found.items()}
     return row
 
 
@@ -192,6 +220,7 @@ def report(measures: Sequence[Measure], device: torch.device) -> str:
         for (style, size), items in groups.items()
         for term in [*GROUPS, *(name for name in items[0].ours if "/" in name)]
     ]
+    faults = [[style, str(size), *map(partial(_fault, items), ARTEFACTS)] for (style, size), items in groups.items()]
     heads = ["style", "px", "photos", "gap closed, %", "matched from photo", "matched from noise"]
     times = ["pass, s", f"Gatys {longest} it., s", "times as fast"]
     return (
@@ -199,6 +228,11 @@ def report(measures: Sequence[Measure], device: torch.device) -> str:
         "Median (quartiles) over the photos. Gap closed: (photo - pass) / (photo - reference) of the total loss. "
         f"Matched: L-BFGS iterations that reach the loss of the pass. Times on {describe(device)}.\n\n"
         + markdown([*heads, *times], figures)
+        + "\n## Artefacts\n\n"
+        "Medians over the photos: of one pass / of the reference's last iterate, and in brackets how many times the "
+        "reference's. Energy of grids of 2 and 4 px (white noise 12 and 31), border of 8 px against the rest "
+        "(gradient: a ratio; colour: Delta E), drift from the photo in CIELAB, pixels at 0 or 255.\n\n"
+        + markdown(["style", "px", *(title for title, _ in ARTEFACTS.values())], faults)
         + "\n## Terms of the loss\n\n"
         "Medians: of the photo itself, of one pass, of the best iterate of the reference. Totals as weighted in the "
         "loss, single layers unweighted.\n\n" + markdown(["style", "px", "term", "photo", "pass", "reference"], terms)
@@ -214,6 +248,16 @@ def _spread_noise(items: Sequence[Measure]) -> str:
     runs = [item.from_noise for item in items if item.from_noise is not None]
     values = [item.matched_noise for item in items if item.matched_noise is not None]
     return _spread(values, 1, max(run.iterations for run in runs)) if runs else "-"
+
+
+def _fault(items: Sequence[Measure], name: str) -> str:
+    ours = [item.artefacts[name] for item in items]
+    reference = [item.reference_artefacts[name] for item in items]
+    unit = ARTEFACTS[name][1]
+    if unit is None:
+        return f"{statistics.median(ours):+.1f} / {statistics.median(reference):+.1f}"
+    times = statistics.median(map(ratio, ours, reference))
+    return f"{unit * statistics.median(ours):.3g} / {unit * statistics.median(reference):.3g} ({number(times, 2)}x)"
 
 
 def _median_term(items: Sequence[Measure], which: str, term: str) -> str:
