@@ -117,3 +117,10 @@ def test_photo_or_no_photo_is_part_of_the_network() -> None:
     with pytest.raises(ValueError, match="was given none"):
         generator = small("pyramid")
         generator(None, make_noise(generator, 1, 32, 32, 0))
+
+
+def test_noise_of_a_part_is_that_of_the_batch() -> None:
+    generator = Pyramid(scales=2, width=4)
+    whole = make_noise(generator, 5, 20, 16, seed=3, noise_factor=0.5)
+    part = make_noise(generator, 5, 20, 16, seed=3, noise_factor=0.5, part=slice(2, 4))
+    assert all(torch.equal(one, other[2:4]) for one, other in zip(part, whole, strict=True))

@@ -19,11 +19,13 @@ Departures from the papers, each on purpose:
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Literal, get_args
+from typing import Literal, Protocol, get_args
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from texturenet.noise import draw_rows, padded_size
 
 NORMALIZATIONS: dict[str, Callable[[int], nn.Module]] = {
     "instance": lambda channels: nn.InstanceNorm2d(channels, affine=True),
@@ -31,17 +33,22 @@ NORMALIZATIONS: dict[str, Callable[[int], nn.Module]] = {
 }
 Padding = Literal["reflect", "circular", "replicate", "zeros"]
 PADDINGS = get_args(Padding)
-SMALLEST = 16  # pixels a side
 
 
 def conv_block(
-    in_channels: int, out_channels: int, kernel: int, normalization: str, padding: Padding, stride: int = 1
+    in_channels: int,
+    out_channels: int,
+    kernel: int,
+    normalization: str,
+    padding: Padding,
+    stride: int = 1,
+    slope: float = 0.01,
 ) -> nn.Sequential:
     """Convolution, normalisation, activation. The norm subtracts the mean, so a bias before it would do nothing."""
     return nn.Sequential(
         nn.Conv2d(in_channels, out_channels, kernel, stride, kernel // 2, padding_mode=padding, bias=False),
         NORMALIZATIONS[normalization](out_channels),
-        nn.LeakyReLU(0.01, inplace=True),
+        nn.LeakyReLU(slope, inplace=True),
     )
 
 
@@ -49,12 +56,11 @@ def pad_to(image: Tensor, height: int, width: int) -> Tensor:
     """Continue (B, C, H, W) by reflection, below and to the right, to height x width, however much larger that is."""
 
     def reflected(size: int, wanted: int) -> Tensor:
-        index = torch.arange(wanted, device=image.device) % max(2 * size - 2, 1)
+        period = torch.full((), max(2 * size - 2, 1), device=image.device)  # a tensor, since ONNX has Mod of tensors
+        index = torch.arange(wanted, device=image.device) % period
         return torch.where(index < size, index, 2 * size - 2 - index)
 
     h, w = image.shape[-2:]
-    if (h, w) == (height, width):
-        return image
     return image[..., reflected(h, height), :][..., reflected(w, width)]
 
 
@@ -67,6 +73,24 @@ def over_photo(update: Tensor, photo: Tensor | None) -> Tensor:
     if photo is None:
         return torch.sigmoid(update)
     return torch.sigmoid(update + 4 * (photo - 0.5))
+
+
+class Network(Protocol):
+    """What runs a style: a generator, or the `Stylizer`'s view of an ONNX file.
+
+    content, noise_channels   see `Pyramid`
+    channels                  of the last maps at full size, by which memory is estimated
+    """
+
+    content: bool
+    noise_channels: int
+    channels: int
+
+    def noise_shapes(self, height: int, width: int) -> list[tuple[int, int, int]]:
+        """(C, H, W) of each noise map for a picture of height x width, finest first."""
+
+    def __call__(self, photo: Tensor | None, noise: Sequence[Tensor]) -> Tensor:
+        """photo (B, 3, H, W) in [0, 1] or None; noise as `noise_shapes` says -> (B, 3, H, W)."""
 
 
 class Pyramid(nn.Module):
@@ -90,6 +114,7 @@ class Pyramid(nn.Module):
     ) -> None:
         super().__init__()
         self.content, self.scales, self.noise_channels = content, scales, noise_channels
+        self.multiple, self.channels = 2 ** (scales - 1), width * scales
         norm = NORMALIZATIONS[normalization]
 
         def block(in_channels: int, out_channels: int) -> nn.Sequential:
@@ -111,7 +136,7 @@ class Pyramid(nn.Module):
 
     def noise_shapes(self, height: int, width: int) -> list[tuple[int, int, int]]:
         """(C, H, W) of each noise map for a picture of height x width, finest first."""
-        h, w = padded_size(height, width, 2 ** (self.scales - 1))
+        h, w = padded_size(height, width, self.multiple)
         return [(self.noise_channels, h >> k, w >> k) for k in range(self.scales)]
 
     def forward(self, photo: Tensor | None, noise: Sequence[Tensor]) -> Tensor:
@@ -133,7 +158,13 @@ class Pyramid(nn.Module):
 
 
 class Residual(nn.Module):
-    """Johnson's network: 9x9, two halvings, five residual blocks, two enlargements, 9x9. Noise enters at full size."""
+    """Johnson's network: 9x9, two halvings, five residual blocks, two enlargements, 9x9. Noise enters at full size.
+
+    slope     of the activations below zero; 0 is a plain ReLU
+    direct    whether the last map is the picture itself, clamped to [0, 1], and not a change of the photo; with it, no
+              noise and slope 0 this is the network of pytorch/examples (see convert.py)
+    The other options are `Pyramid`'s.
+    """
 
     def __init__(
         self,
@@ -143,12 +174,15 @@ class Residual(nn.Module):
         noise_channels: int = 3,
         normalization: str = "instance",
         padding: Padding = "reflect",
+        slope: float = 0.01,
+        direct: bool = False,
     ) -> None:
         super().__init__()
-        self.content, self.noise_channels = content, noise_channels
+        self.content, self.noise_channels, self.direct = content, noise_channels, direct
+        self.multiple, self.channels = 4, width
 
         def conv(in_channels: int, out_channels: int, kernel: int, stride: int = 1) -> nn.Sequential:
-            return conv_block(in_channels, out_channels, kernel, normalization, padding, stride)
+            return conv_block(in_channels, out_channels, kernel, normalization, padding, stride, slope)
 
         self.enter = nn.Sequential(
             conv(noise_channels + (3 if content else 0), width, 9),
@@ -164,7 +198,7 @@ class Residual(nn.Module):
 
     def noise_shapes(self, height: int, width: int) -> list[tuple[int, int, int]]:
         """One map at full size, see `Pyramid.noise_shapes`."""
-        return [(self.noise_channels, *padded_size(height, width, 4))]
+        return [(self.noise_channels, *padded_size(height, width, self.multiple))]
 
     def forward(self, photo: Tensor | None, noise: Sequence[Tensor]) -> Tensor:
         """As `Pyramid.forward`."""
@@ -176,25 +210,13 @@ class Residual(nn.Module):
             x = x + block(x)
         for layer in self.leave:
             x = layer(F.interpolate(x, scale_factor=2.0, mode="nearest"))
-        picture = over_photo(self.to_rgb(x).float(), padded)
+        last = self.to_rgb(x).float()
+        picture = last.clamp(0, 1) if self.direct else over_photo(last, padded)
         return picture if photo is None else picture[..., : photo.shape[-2], : photo.shape[-1]]
 
 
 GENERATORS: dict[str, type[Pyramid | Residual]] = {"pyramid": Pyramid, "residual": Residual}
 Generator = Pyramid | Residual
-
-
-def padded_size(height: int, width: int, multiple: int) -> tuple[int, int]:
-    """The size that the network works at: the next multiple, and at least two positions at the coarsest scale.
-
-    One position has no variance for instance norm to divide by, and nothing to reflect.
-    """
-    if min(height, width) < SMALLEST:
-        raise ValueError(
-            f"a picture of {width}x{height} px is too small: it takes at least {SMALLEST}x{SMALLEST}; enlarge it first"
-        )
-    h, w = (max(-(-side // multiple), 2) * multiple for side in (height, width))
-    return h, w
 
 
 def _check_photo(generator: Generator, photo: Tensor | None) -> None:
@@ -205,20 +227,29 @@ def _check_photo(generator: Generator, photo: Tensor | None) -> None:
 
 
 def make_noise(
-    generator: Generator,
+    generator: Network,
     batch_size: int,
     height: int,
     width: int,
     seed: int,
     noise_factor: float = 1.0,
     device: torch.device | str = "cpu",
+    part: slice = slice(None),
 ) -> list[Tensor]:
     """Seeded noise for pictures of height x width: uniform [0, 1) times noise_factor, finest scale first.
 
+    part  of the batch that is wanted; what it gets does not depend on the rest
     Drawn on the CPU whatever the device, so that a seed means the same picture everywhere.
     """
-    rng = torch.Generator().manual_seed(seed)
+    items = range(batch_size)[part]
     return [
-        (torch.rand((batch_size, *shape), generator=rng) * noise_factor).to(device)
-        for shape in generator.noise_shapes(height, width)
+        (noise_rows(shape, level, 0, shape[1], seed, len(items), items.start) * noise_factor).to(device)
+        for level, shape in enumerate(generator.noise_shapes(height, width))
     ]
+
+
+def noise_rows(
+    shape: tuple[int, int, int], level: int, first: int, last: int, seed: int, batch_size: int = 1, first_item: int = 0
+) -> Tensor:
+    """`noise.draw_rows` as a tensor."""
+    return torch.from_numpy(draw_rows(shape, level, first, last, seed, batch_size, first_item))
