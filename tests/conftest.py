@@ -1,5 +1,7 @@
 """What several tests share: a network of one layer, and small pictures."""
 
+import subprocess
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -10,6 +12,12 @@ from torch import Tensor
 from texturenet import images
 
 ROOT = Path(__file__).parents[1]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--fuzz", type=int, default=0, metavar="N", help="N new damaged files for each test of test_fuzz.py"
+    )
 
 
 class OneConv:
@@ -54,3 +62,13 @@ def texture_path(tmp_path: Path) -> Path:
     checks = (torch.arange(48)[:, None] // 6 + torch.arange(48) // 6) % 2
     images.save_image(checks.float().expand(1, 3, 48, 48), path)
     return path
+
+
+@pytest.fixture(scope="session")
+def mosaic_onnx(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """The shipped style as an ONNX file, alone in its folder, and what its export printed."""
+    path = tmp_path_factory.mktemp("exported") / "mosaic.onnx"
+    words = [sys.executable, "-m", "texturenet.export", "mosaic", "-o", str(path)]
+    ended = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr
+    return path, ended.stdout
