@@ -1,11 +1,13 @@
 #!/usr/bin/env python3
 """Paint pictures with a trained style, or with the slow reference that needs no training.
 
-python stylize.py --model checkpoints/mosaic.pt img.jpg                  into stylized/img-mosaic.jpg
-python stylize.py --model checkpoints/mosaic.pt holiday/ -o painted/     a folder, its tree kept
+python stylize.py --model mosaic img.jpg                                 into stylized/img-mosaic.jpg
+python stylize.py --model mosaic holiday/ -o painted/ --skip_existing    a folder, its tree kept
+python stylize.py --model mosaic --segments coco.json --segments_category person img.jpg
+python stylize.py --grid img.jpg                                         a sheet of all styles that ship (--list)
 python stylize.py --model checkpoints/peppers.pt --size 1024x768         the texture itself, of any size
 python stylize.py --method gatys --texture mosaic.jpg img.jpg            Gatys' optimisation of the pixels: minutes
-python stylize.py --method gatys --preset gatys2016 --texture mosaic.jpg --size 512x512
+docs/stylize.md shows what each flag does.
 """
 
 import argparse
@@ -15,10 +17,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 from texturenet.config import add_flags, given
+from texturenet.look import Look
 from texturenet.presets import PRESETS, GatysRecipe, gatys_recipe
 
 SHARED = {"seed"}  # flags of GatysRecipe that mean the same with a trained network
-Painter = Callable[[Path | None, Path], str]  # (photo, result) -> what to print; raises ValueError or OSError
+Paint = Callable[[Path | None, Path], str]  # (photo, result) -> what to print; raises ValueError or OSError
 
 
 def _size(text: str) -> int | tuple[int, int]:
@@ -32,32 +35,52 @@ def _size(text: str) -> int | tuple[int, int]:
 def parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     main = parser.add_argument_group("input")
-    main.add_argument("pictures", nargs="*", type=Path, metavar="PICTURE", help="files or folders")
-    main.add_argument("--model", type=Path, metavar="FILE", help="a checkpoint of train.py")
     main.add_argument(
+        "pictures", nargs="*", type=Path, metavar="PICTURE", help="pictures, videos, folders, or patterns: 'a/**/*.jpg'"
+    )
+    style = parser.add_argument_group("style")
+    style.add_argument(
+        "--model",
+        action="append",
+        metavar="NAME",
+        help="a style that ships, or a file of your own; with a mask a second one is for outside of it",
+    )
+    style.add_argument("--list", action="store_true", help="show the styles that ship, and end")
+    style.add_argument(
         "--method", choices=("net", "gatys"), default="net", help="one pass of a trained network, or the reference"
     )
-    main.add_argument("--texture", type=Path, metavar="FILE", help="gatys: the picture to take the look from")
-    main.add_argument(
+    style.add_argument("--texture", type=Path, metavar="FILE", help="gatys: the picture to take the look from")
+    style.add_argument(
         "--preset", metavar="NAME", help=f"gatys: values of a published report, from {', '.join(PRESETS)}"
     )
-    look = parser.add_argument_group("look")
-    look.add_argument(
+    add_flags(parser, Look)
+    output = parser.add_argument_group("output")
+    output.add_argument(
+        "-o", "--output", type=Path, metavar="PATH", help="file for one picture, else a folder (default: stylized/)"
+    )
+    output.add_argument(
+        "--name",
+        metavar="TEMPLATE",
+        help="of results in a folder, from {stem}, {style}, {suffix} (default: {stem}-{style}{suffix})",
+    )
+    output.add_argument("--skip_existing", action="store_true", help="leave out what is already painted")
+    output.add_argument(
         "--size",
         type=_size,
         metavar="PX",
         help="longer side of the result, or WIDTHxHEIGHT for a texture (default: as the picture; gatys: 512)",
-    )
-    look.add_argument("--noise_factor", type=float, metavar="FLOAT", help="strength of the noise (default: as trained)")
-    output = parser.add_argument_group("output")
-    output.add_argument(
-        "-o", "--output", type=Path, metavar="PATH", help="file for one picture, else a folder (default: stylized/)"
     )
     output.add_argument("--quality", type=int, default=95, metavar="INT", help="of JPEG and WebP, 1-100 (default: 95)")
     machine = parser.add_argument_group("machine")
     machine.add_argument("--device", default="auto", metavar="NAME", help="auto, cpu, cuda[:N] or mps (default: auto)")
     machine.add_argument("--cuda", dest="device", action="store_const", const="cuda", help="short for --device cuda")
     machine.add_argument("--cpu", dest="device", action="store_const", const="cpu", help="short for --device cpu")
+    machine.add_argument(
+        "--max_memory",
+        type=float,
+        metavar="GB",
+        help="that the program may hold; larger pictures are painted in strips (default: nine tenths of what is free)",
+    )
     add_flags(parser, GatysRecipe)
     for group in parser._action_groups:
         if group.title in ("optimization", "start", "perceptual network", "loss"):
@@ -71,15 +94,24 @@ def check(flags: argparse.Namespace) -> str | None:
         return f"--size {flags.size[1]}x{flags.size[0]}: a picture keeps its aspect; give its longer side alone"
     if not 1 <= flags.quality <= 100:
         return f"--quality {flags.quality}: give 1 to 100"
+    if flags.max_memory is not None and not flags.max_memory > 0:
+        return f"--max_memory {flags.max_memory:g}: give GB, more than 0"
+    asked = given(flags, Look)
     if flags.method == "net":
         foreign = [name for name in ("texture", "preset") if getattr(flags, name) is not None]
         foreign += [name for name in given(flags, GatysRecipe) if name not in SHARED]
         if foreign:
             return f"--{foreign[0]} is for --method gatys; a trained style brings its own"
-        if flags.model is None:
-            return "name a style with --model FILE; checkpoints/ holds those that ship"
+        if not flags.model and "grid" not in asked:
+            return "name a style with --model NAME; --list shows those that ship"
+        try:
+            Look(**asked)
+        except ValueError as error:
+            return str(error)
+        if not flags.pictures and (needing := [name for name in asked if name != "noise_factor"]):
+            return f"--{needing[0]} needs a picture: name at least one"
     else:
-        foreign = [name for name in ("model", "noise_factor") if getattr(flags, name) is not None]
+        foreign = [name for name in ("model", "max_memory") if getattr(flags, name) is not None] + list(asked)
         if foreign:
             return f"--{foreign[0]} is for --method net; the reference takes its look from --texture FILE"
         if flags.texture is None:
@@ -87,30 +119,32 @@ def check(flags: argparse.Namespace) -> str | None:
     return None
 
 
-def network(flags: argparse.Namespace) -> tuple[str, Painter]:
-    """A trained style: its name, and what paints with it."""
-    from texturenet import devices, images
-    from texturenet.stylizer import Stylizer
+def network(flags: argparse.Namespace) -> tuple[str, Paint]:
+    """Trained styles: what results are called after, and what paints them."""
+    from texturenet import styles
 
-    style = Stylizer(flags.model, devices.resolve_device(flags.device))
+    models = [styles.find(model) for model in flags.model or ()]  # a misspelt name fails before torch loads
+    from texturenet import devices
+    from texturenet.painting import Painter
+
     seed = given(flags, GatysRecipe).get("seed", 0)
-    if flags.pictures and not style.paints_photos:
-        raise ValueError(f"{flags.model} makes a texture and takes no photo; give --size 1024x768 alone")
-    if style.paints_photos and not flags.pictures:
-        raise ValueError(f"{flags.model} paints photos: name at least one picture")
+    device = devices.resolve_device(flags.device)
+    memory = flags.max_memory and int(flags.max_memory * 2**30)
+    painter = Painter(models, Look(**given(flags, Look)), seed, device, memory)
+    if flags.pictures and not painter.paints_photos:
+        raise ValueError(f"{painter.name} makes a texture and takes no photo; give --size 1024x768 alone")
+    if painter.paints_photos and not flags.pictures:
+        raise ValueError(f"{painter.name} paints photos: name at least one picture")
 
     def paint(photo: Path | None, target: Path) -> str:
         if photo is None:
-            picture = style.synthesize(*texture_size(flags), seed, flags.noise_factor)
-        else:
-            picture = style(images.load_image(photo, flags.size), seed, flags.noise_factor)
-        images.save_image(picture, target, flags.quality)
-        return str(target)
+            return str(painter.texture(target, *texture_size(flags), flags.quality))
+        return str(painter(photo, target, flags.size, flags.quality))
 
-    return style.name, paint
+    return painter.name, paint
 
 
-def iterative(flags: argparse.Namespace) -> tuple[str, Painter]:
+def iterative(flags: argparse.Namespace) -> tuple[str, Paint]:
     """The iterative method: the texture's name, and what paints with it."""
     typed = given(flags, GatysRecipe)
     gatys_recipe(flags.preset, typed)  # a contradiction is told before torch loads
@@ -137,33 +171,25 @@ def texture_size(flags: argparse.Namespace) -> tuple[int, int]:
 def main(argv: list[str] | None = None) -> int:
     cli = parser()
     flags = cli.parse_args(argv)
+    if flags.list:
+        from texturenet import styles
+
+        print(styles.table())
+        return 0
     if trouble := check(flags):
         cli.error(trouble)
     name, paint = iterative(flags) if flags.method == "gatys" else network(flags)
-    from tqdm import tqdm
-
-    from texturenet import images  # torch loads in seconds, after --help and typing errors
-    from texturenet.stylizer import OUTPUT_DIR, plan
+    from texturenet import folders  # torch loads in seconds, after --help and typing errors
 
     if not flags.pictures:
         height, width = texture_size(flags)
-        target = flags.output or OUTPUT_DIR
-        if target.suffix.lower() not in images.SAVE_FORMATS:
+        target = flags.output or folders.OUTPUT_DIR
+        if target.suffix.lower() not in folders.WRITABLE:
             target = target / f"{name}-{width}x{height}.png"
         print(paint(None, target))
         return 0
-
-    failures = 0
-    work = plan(flags.pictures, flags.output, name)
-    for item in tqdm(work, unit="picture", disable=len(work) == 1):
-        try:
-            tqdm.write(paint(item.source, item.target), file=sys.stdout)
-        except (ValueError, OSError) as error:
-            failures += 1
-            tqdm.write(f"stylize.py: error: {error}", file=sys.stderr)
-    if failures and len(work) > 1:
-        print(f"{failures} of {len(work)} pictures failed", file=sys.stderr)
-    return 2 if failures else 0
+    work = folders.plan(flags.pictures, flags.output, name, flags.name)
+    return folders.paint_all(work, paint, flags.skip_existing)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,11 @@
-"""Make the README's pictures from what ships: `python docs/make_pictures.py`.
+"""Make the pictures of the README and of stylize.md from what ships: `python docs/make_pictures.py`.
 
 The photos are scikit-image's own, in the public domain (astronaut: NASA) or CC0 (cat: Stefan van der Walt; coffee:
-Rachel Michetti).
+Rachel Michetti), the landscape is the project's (data/sample).
 """
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -13,26 +14,68 @@ sys.path[:0] = [str(ROOT)]
 import numpy as np  # noqa: E402
 import skimage.data  # noqa: E402
 import torch  # noqa: E402
+from torch import Tensor  # noqa: E402
 
 from texturenet import images  # noqa: E402
+from texturenet.segments import Segments  # noqa: E402
 from texturenet.stylizer import Stylizer  # noqa: E402
 
-HEIGHT = 300  # px, of every picture in the row
+HEIGHT = 300  # px, of every picture in the README's row
+SMALL = 200  # of every picture in stylize.md
 
 
-def photo(pixels: np.ndarray) -> torch.Tensor:
-    """(H, W, 3) uint8 -> (1, 3, HEIGHT, W') in [0, 1]."""
+def photo(pixels: np.ndarray, height: int = HEIGHT) -> Tensor:
+    """(H, W, 3) uint8 -> (1, 3, height, W') in [0, 1]."""
     image = torch.from_numpy(pixels).permute(2, 0, 1)[None].float() / 255  # (1, 3, H, W)
-    return images.resize(image, (HEIGHT, round(image.shape[-1] * HEIGHT / image.shape[-2])))
+    return images.resize(image, (height, round(image.shape[-1] * height / image.shape[-2])))
 
 
-def main() -> None:
-    style = Stylizer(ROOT / "checkpoints" / "mosaic.pt")
+def row(name: str, titled: Sequence[tuple[str, Tensor]]) -> None:
+    """docs/NAME.jpg: pictures of one height, each with the flag that made it."""
+    sheet = images.sheet([[image for _, image in titled]], [title for title, _ in titled])
+    images.save_image(sheet, ROOT / "docs" / f"{name}.jpg", quality=80)
+
+
+def overview(style: Stylizer) -> None:
     texture = images.resize(images.load_image(ROOT / "data" / "textures" / "mosaic.jpg"), (HEIGHT, HEIGHT))
     photos = [photo(pixels) for pixels in (skimage.data.chelsea(), skimage.data.coffee(), skimage.data.astronaut())]
     blank = torch.ones_like(texture)
     rows = [[blank, *photos], [texture, *(style(image) for image in photos)]]
     images.save_image(images.sheet(rows), ROOT / "docs" / "mosaic.jpg", quality=88)
+
+
+def controls(style: Stylizer) -> None:
+    cat, coffee = photo(skimage.data.chelsea(), SMALL), photo(skimage.data.coffee(), SMALL)
+    row("strength", [(f"--strength {s}", style(cat, strength=s)) for s in (0, 0.3, 0.6, 1)])
+    row(
+        "noise",
+        [(f"--noise_factor {f}", style(coffee, noise_factor=f)) for f in (0, 1, 2)] + [("--seed 7", style(coffee, 7))],
+    )
+    kept = [(f"--preserve_color {how}", style(coffee, preserve_color=how)) for how in ("luma", "hist")]
+    row("preserve_color", [("photo", coffee), ("painting", style(coffee)), *kept])
+
+    astronaut = photo(skimage.data.astronaut(), 512)
+    window = (..., slice(20, 20 + 280), slice(60, 60 + 300))  # at full size: what comes back is fine
+    sizes = [(f"--work_size {size}", style(astronaut, work_size=size)[window]) for size in (320, 200)]
+    row("work_size", [("photo", astronaut[window]), ("painting", style(astronaut)[window]), *sizes])
+
+    name = "000000000005.jpg"
+    scene = images.load_image(ROOT / "data" / "sample" / "train2017" / name)
+    annotations = ROOT / "data" / "sample" / "annotations" / "instances_train2017.json"
+    mountain = Segments(annotations, ["mountain"]).mask(Path(name))
+    fading = torch.linspace(0, 1, scene.shape[-1]).expand(1, 1, *scene.shape[-2:])
+    where = [
+        ("--segments_category mountain", style(scene, mask=mountain)),
+        ("the same with --mask_invert", style(scene, mask=1 - mountain)),
+        ("--mask, from black to white", style(scene, mask=fading)),
+    ]
+    row("where", where)
+
+
+def main() -> None:
+    style = Stylizer("mosaic")
+    overview(style)
+    controls(style)
 
 
 if __name__ == "__main__":

@@ -1,14 +1,17 @@
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 from conftest import picture
+from PIL import Image
 
-from texturenet import checkpoint, images, stylizer
+from texturenet import blending, checkpoint, images, stylizer, tiles
 from texturenet.checkpoint import CheckpointError
 from texturenet.generators import Pyramid
-from texturenet.stylizer import Stylizer, plan
+from texturenet.stylizer import Stylizer
 
 
 def save_style(path: Path, seed: int = 0, **options: Any) -> Path:
@@ -47,15 +50,118 @@ def test_noise_factor_has_an_effect(style: Stylizer) -> None:
     assert torch.equal(plain, style(photo, seed=9, noise_factor=0.0))
 
 
+def test_a_pil_picture_comes_back_as_one(style: Stylizer) -> None:
+    photo = images.to_pil(picture(37, 51))
+    painted = style(photo, seed=3)
+    assert isinstance(painted, Image.Image) and painted.size == (51, 37)
+    assert painted.tobytes() == images.to_pil(style(images.to_tensor(photo), seed=3)).tobytes()
+    assert style(photo.convert("L")).mode == "RGB"
+
+
+def test_controls_reach_the_painting(style: Stylizer) -> None:
+    """What each does is tested in test_blending.py."""
+    photo = picture(40, 56)
+    painting = style(photo)
+    assert torch.equal(style(photo, strength=0), photo)
+    assert torch.equal(style(photo, strength=1), painting)
+    assert torch.equal(style(photo, preserve_color="luma"), blending.keep_chroma(photo, painting))
+    left = Image.new("L", (56, 40))
+    left.paste(255, (0, 0, 20, 40))
+    masked = style(photo, mask=left)
+    assert torch.equal(masked[..., :20], painting[..., :20]) and torch.equal(masked[..., 20:], photo[..., 20:])
+    assert torch.equal(masked, style(photo, mask=images.to_tensor(left)[:, :1]))
+    coarse = style(photo, work_size=28)
+    assert coarse.shape == photo.shape and not torch.equal(coarse, painting)
+
+
+def test_threads_share_a_style(style: Stylizer) -> None:
+    jobs = [(picture(32 + 8 * i, 48, seed=i), i) for i in range(6)]
+    alone = [style(photo, seed) for photo, seed in jobs]
+    with ThreadPoolExecutor(3) as pool:
+        together = list(pool.map(lambda job: style(*job), jobs))
+    assert all(torch.equal(a, b) for a, b in zip(alone, together, strict=True))
+
+
 def test_a_texture_of_any_size(tmp_path: Path) -> None:
     style = Stylizer(save_style(tmp_path / "style.pt", content=False, padding="circular"))
     assert not style.paints_photos
     assert style.synthesize(50, 70).shape == (1, 3, 50, 70)
 
 
-def test_too_large_for_the_memory_says_what_fits(style: Stylizer, monkeypatch: pytest.MonkeyPatch) -> None:
+def small_strips(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Strips of a few rows, and nothing reserved for torch's own needs, which no small picture comes near."""
+    monkeypatch.setattr(tiles, "STRIP_VALUES", 2000)
+    monkeypatch.setattr(tiles, "_FIXED", 0)
+
+
+def test_what_memory_does_not_hold_is_painted_in_strips(
+    style: Stylizer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photo = picture(90, 120)
+    whole = style(photo)
+    small_strips(monkeypatch)
+    monkeypatch.setattr(stylizer, "free_memory", lambda _device: 4 * 10**6)  # in one piece it takes 8 * 12 * 4 * 10800
+    assert capsys.readouterr().err == ""
+    assert (style(photo) - whole).abs().max() < 1e-5
+    assert capsys.readouterr().err == "120x90 px: memory is short; painting in strips\n"
+    eight_bits = images.to_tensor(style(images.to_pil(photo)))
+    assert (eight_bits - whole).abs().mean() < 1 / 255
+    style(picture(60, 60))
+    assert "60x60" not in capsys.readouterr().err
+
+
+def test_max_memory_is_of_the_whole_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    small_strips(monkeypatch)
+    monkeypatch.setattr(stylizer, "used_memory", lambda _device: 10**9)
+    path = save_style(tmp_path / "style.pt")
+    photo = picture(90, 120)
+    Stylizer(path, max_memory=10**9 + 10**7)(photo)
+    assert capsys.readouterr().err == ""
+    Stylizer(path, max_memory=10**9 + 10**6)(photo)
+    assert "painting in strips" in capsys.readouterr().err
+    with pytest.raises(ValueError, match=r"120x90 px takes at least .* GB and 0.0 GB are left on cpu; .*--max_memory"):
+        Stylizer(path, max_memory=9 * 10**8)(photo)
+    assert capsys.readouterr().err == ""
+
+
+def test_out_of_memory_falls_back_to_strips(
+    style: Stylizer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photo = picture(50, 70)
+    whole = style(photo)
+
+    def full(*_: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+
+    monkeypatch.setattr(style.generator, "forward", full)
+    assert (style(photo) - whole).abs().max() < 1e-5
+    assert capsys.readouterr().err == "70x50 px: cpu ran out of memory; painting in strips\n"
+    monkeypatch.setattr(tiles.F, "conv2d", full)
+    with pytest.raises(ValueError, match="cpu ran out of memory even in strips of 70x50 px"):
+        style(photo)
+
+
+def test_a_huge_texture_comes_in_strips_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    style = Stylizer(save_style(tmp_path / "style.pt", content=False, padding="circular"))
+    whole = style.synthesize(90, 121)
+    small_strips(monkeypatch)
+    monkeypatch.setattr(stylizer, "free_memory", lambda _device: 4 * 10**6)
+    assert (style.synthesize(90, 121) - whole).abs().max() < 1e-5
+
+
+def test_what_is_no_generator_runs_in_one_piece(style: Stylizer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An ONNX file's network can't be taken apart."""
+    style.generator = SimpleNamespace(channels=12, noise_shapes=style.generator.noise_shapes)
+    monkeypatch.setattr(stylizer, "free_memory", lambda _device: 10**9)
+    with pytest.raises(ValueError, match=r"2000x1500 px takes at least 1.1 GB and 0.8 GB are left"):
+        style(torch.zeros(1, 3, 1500, 2000))
+
+
+def test_too_large_even_for_strips(style: Stylizer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stylizer, "free_memory", lambda _device: 10 * 2**20)
-    with pytest.raises(ValueError, match=r"2000x1500 px takes about 1 GB .*; ask for a smaller result, --size \d+"):
+    with pytest.raises(ValueError, match=r"2000x1500 px takes at least 0.2 GB and 0.0 GB are left on cpu; .*--size"):
         style(torch.zeros(1, 3, 1500, 2000))
     style(torch.zeros(1, 3, 64, 64))
 
@@ -72,60 +178,3 @@ def test_damaged_weights_give_no_picture(tmp_path: Path) -> None:
 def test_no_checkpoint(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="no checkpoint at"):
         Stylizer(tmp_path / "nowhere.pt")
-
-
-# --- where results go -------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def tree(tmp_path: Path) -> Path:
-    for name in ("a.jpg", "deep/b.PNG", "deep/er/c.gif"):
-        path = tmp_path / "in" / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        images.to_pil(picture(16, 16)).save(path)
-    (tmp_path / "in" / "notes.txt").write_text("no picture")
-    return tmp_path / "in"
-
-
-def targets(work: list[stylizer.Work]) -> list[str]:
-    return [item.target.as_posix() for item in work]
-
-
-def test_a_folder_keeps_its_tree(tree: Path) -> None:
-    assert targets(plan([tree], Path("out"), "checks")) == [
-        "out/a-checks.jpg",
-        "out/deep/b-checks.PNG",
-        "out/deep/er/c-checks.png",  # gif is no format for photos: png
-    ]
-
-
-def test_files_and_folders_together(tree: Path) -> None:
-    work = plan([tree / "a.jpg", tree / "deep"], None, "checks")
-    assert targets(work) == ["stylized/a-checks.jpg", "stylized/b-checks.PNG", "stylized/er/c-checks.png"]
-
-
-def test_one_file(tree: Path) -> None:
-    assert targets(plan([tree / "a.jpg"], Path("x/y.webp"), "checks")) == ["x/y.webp"]
-    with pytest.raises(ValueError, match=r"-o y.png is one file, but there are 3 pictures"):
-        plan([tree], Path("y.png"), "checks")
-
-
-def test_results_of_an_earlier_run_are_not_painted_again(tree: Path) -> None:
-    images.save_image(picture(16, 16), tree / "out" / "a-checks.jpg")
-    assert "a-checks-checks" not in " ".join(targets(plan([tree], tree / "out", "checks")))
-
-
-def test_a_source_is_never_replaced(tree: Path) -> None:
-    with pytest.raises(ValueError, match="would replace the picture itself"):
-        plan([tree / "a.jpg"], tree / "a.jpg", "checks")
-
-
-def test_two_pictures_never_share_a_target(tree: Path) -> None:
-    images.save_image(picture(16, 16), tree / "other" / "a.jpg")
-    with pytest.raises(ValueError, match=r"in/a.jpg and .*other/a.jpg would both become stylized/a-checks.jpg"):
-        plan([tree / "a.jpg", tree / "other" / "a.jpg"], None, "checks")
-
-
-def test_an_empty_folder(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="no pictures in"):
-        plan([tmp_path], None, "checks")

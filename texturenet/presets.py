@@ -61,7 +61,7 @@ class GatysRecipe:
         ("content", "texture", "noise", "blend"),
     )
     init_noise: float = flag(0.5, "start", "share of noise in --init blend, 0 to 1; the rest is the photo", least=0)
-    seed: int = flag(0, "start", "of the noise, in training and here: the same seed gives the same picture", least=0)
+    seed: int = flag(0, "look", "of the noise, in training and here: the same seed gives the same picture", least=0)
 
     perceptual: str = flag(
         "auto", "perceptual network", "frozen network of the loss; auto: vgg19 if it can be had, else lite", PERCEPTUAL

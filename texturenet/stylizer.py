@@ -2,124 +2,213 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import torch
+from PIL import Image
 from torch import Tensor
 
-from texturenet import checkpoint, images
-from texturenet.devices import free_memory, place
-from texturenet.generators import make_noise
+from texturenet import blending, checkpoint, images, styles, tiles
+from texturenet.devices import free_memory, place, used_memory
+from texturenet.files import is_plain_name
+from texturenet.generators import Network, Pyramid, Residual, make_noise
+from texturenet.onnx_style import OnnxStyle
+from texturenet.rows import Rows
 
-OUTPUT_DIR = Path("stylized")
+Kind = TypeVar("Kind", Image.Image, Tensor)
 # Peak memory of one float32 pass, in maps of the last layer's size: measured 6.5 for the pyramid (1.2 kB a pixel) and
 # 7.9 for the residual network (1.0 kB), at 1024 and 2048 px.
 _MAPS_ALIVE = 8
 
 
-class Stylizer:
-    """One style, loaded from its checkpoint alone.
+class OnnxNetwork:
+    """An ONNX file's network where a generator is expected: tensors on the CPU in, a tensor out."""
 
-    path    a checkpoint of `train.py`
-    device  where to run
-    Raises checkpoint.CheckpointError for a file that is none.
+    def __init__(self, style: OnnxStyle) -> None:
+        self._style = style
+        self.content, self.noise_channels, self.channels = style.content, style.noise_channels, style.channels
+        self.noise_shapes = style.noise_shapes
+
+    def __call__(self, photo: Tensor | None, noise: Sequence[Tensor]) -> Tensor:
+        arrays = [level.numpy() for level in noise]
+        return torch.from_numpy(self._style(None if photo is None else photo.numpy(), arrays))
+
+
+class Stylizer:
+    """One style, loaded from its file alone.
+
+    style       a checkpoint of `train.py`, an ONNX file of `python -m texturenet.export`, or the name of a style that
+                ships
+    device      where to run; an ONNX file runs on the CPU
+    max_memory  bytes that this process may hold on the device; None: nine tenths of what is free. A picture that takes
+                more in one piece is painted in strips (see tiles.py), the same to 1e-5, and one line on stderr says so
+    Raises ValueError, one line, for a file that is none and for a name that does not ship.
     """
 
-    def __init__(self, path: Path, device: torch.device | str = "cpu") -> None:
-        fields = checkpoint.load(path)
-        self.name: str = fields["name"]
-        self.recipe: dict[str, object] = fields["recipe"]
-        self.device = torch.device(device)
-        self.generator = place(checkpoint.build_generator(fields), self.device)
-        self.trained_noise_factor = float(fields["recipe"]["noise_factor"])
+    def __init__(self, style: Path | str, device: torch.device | str = "cpu", *, max_memory: int | None = None) -> None:
+        path = styles.find(style) if isinstance(style, str) else style
+        self.device, self.max_memory = torch.device(device), max_memory
+        self._said: set[str] = set()
+        self.generator: Network
+        self.recipe: dict[str, object]
+        if path.suffix == ".onnx":
+            network = OnnxStyle(path)
+            if self.device.type != "cpu":
+                print(f"{path} runs on the CPU; its checkpoint would run on {self.device.type}", file=sys.stderr)
+                self.device = torch.device("cpu")
+            self.name, self.recipe, self.trained_noise_factor = network.name, network.recipe, network.noise_factor
+            self.generator = OnnxNetwork(network)
+        else:
+            fields = checkpoint.load(path)
+            self.name, self.recipe = fields["name"], fields["recipe"]
+            self.trained_noise_factor = float(fields["recipe"]["noise_factor"])
+            self.generator = place(checkpoint.build_generator(fields), self.device)
+        if not is_plain_name(self.name):  # results are called after it
+            raise ValueError(f"{path} calls its style {self.name!r}, which is no name for a file; it is not loaded")
 
     @property
     def paints_photos(self) -> bool:
         """Whether it stylizes photos; else it synthesises its texture."""
         return self.generator.content
 
-    def __call__(self, photo: Tensor, seed: int = 0, noise_factor: float | None = None) -> Tensor:
-        """Stylize (1, 3, H, W) in [0, 1] into the same shape.
+    def __call__(
+        self,
+        photo: Kind,
+        seed: int = 0,
+        noise_factor: float | None = None,
+        *,
+        strength: float = 1.0,
+        preserve_color: str | None = None,
+        work_size: int | None = None,
+        mask: Image.Image | Tensor | None = None,
+    ) -> Kind:
+        """Stylize a PIL picture, or a tensor (1, 3, H, W) in [0, 1], into the same kind and size.
 
-        seed          of the noise; the same seed gives the same picture
-        noise_factor  None: as in training
-        Raises ValueError for a picture under 16 px or over what memory holds.
+        seed            of the noise; the same seed gives the same picture
+        noise_factor    None: as in training
+        strength        0: the photo, 1: the painting
+        preserve_color  "luma": the photo's chroma under the painting's luma; "hist": the photo's palette; None: neither
+        work_size       longer side to paint at, px; the smaller, the coarser the strokes; None: the photo's own
+        mask            where to paint, of the photo's aspect: PIL picture (white), or tensor (1, 1, h, w) (1)
+        Nothing of the style changes in a call: threads may share it. Raises ValueError for a picture under 16 px or
+        over what memory holds, and for a value outside these.
         """
-        height, width = photo.shape[-2:]
-        return self._run(photo, height, width, seed, noise_factor)
+        if isinstance(photo, Image.Image) and (strength, preserve_color, work_size, mask) == (1, None, None, None):
+            return self._run_in_8_bits(photo, seed, noise_factor)
+        pixels = images.to_tensor(photo) if isinstance(photo, Image.Image) else photo.cpu()
+        painting = blending.paint_with(
+            lambda image: self._run(image, image.shape[-2], image.shape[-1], seed, noise_factor),
+            pixels,
+            strength=strength,
+            preserve_color=preserve_color,
+            work_size=work_size,
+            mask=images.to_tensor(mask.convert("L"))[:, :1] if isinstance(mask, Image.Image) else mask,
+        )
+        return images.to_pil(painting) if isinstance(photo, Image.Image) else painting
 
     def synthesize(self, height: int, width: int, seed: int = 0, noise_factor: float | None = None) -> Tensor:
         """A picture (1, 3, height, width) of the texture itself; from a checkpoint that was trained without photos."""
-        return self._run(None, height, width, seed, noise_factor)[..., :height, :width]
+        return self._run(None, height, width, seed, noise_factor)
 
-    @torch.inference_mode()
     def _run(self, photo: Tensor | None, height: int, width: int, seed: int, noise_factor: float | None) -> Tensor:
-        self._require_memory(height, width)
-        factor = self.trained_noise_factor if noise_factor is None else noise_factor
-        noise = make_noise(self.generator, 1, height, width, seed, factor, self.device)
-        picture = self.generator(None if photo is None else photo.to(self.device), noise)
-        if not torch.isfinite(picture).all():
-            raise ValueError(f"style {self.name!r} gives no finite picture: its weights are damaged; train it again")
-        result: Tensor = picture.float().cpu()
+        """The painting (1, 3, height, width) of a photo, or the texture."""
+        result = torch.empty((1, 3, height, width))
+        rows = None if photo is None else lambda first, last: photo[..., first:last, :]
+        for first, strip in self._painted(rows, height, width, seed, noise_factor):
+            result[..., first : first + strip.shape[-2], :] = strip
         return result
 
-    def _require_memory(self, height: int, width: int) -> None:
-        free = free_memory(self.device)
-        channels = self.generator.to_rgb.in_channels
-        needed = _MAPS_ALIVE * channels * height * width * 4
-        if free is not None and needed > 0.9 * free:
-            longer = int(max(height, width) * (0.8 * free / needed) ** 0.5) // 32 * 32
+    def _run_in_8_bits(self, photo: Image.Image, seed: int, noise_factor: float | None) -> Image.Image:
+        """The same from picture to picture: a huge one is at no time a tensor as a whole."""
+        result = Image.new("RGB", photo.size)
+
+        def rows(first: int, last: int) -> Tensor:
+            return images.to_tensor(photo.crop((0, first, photo.width, last)))
+
+        for first, strip in self._painted(rows, photo.height, photo.width, seed, noise_factor):
+            result.paste(images.to_pil(strip), (0, first))
+        return result
+
+    @torch.inference_mode()
+    def _painted(
+        self, photo: Rows | None, height: int, width: int, seed: int, noise_factor: float | None
+    ) -> Iterator[tuple[int, Tensor]]:
+        """The painting from the top, (first row, (1, 3, h, width)) on the CPU: in one piece, or in strips.
+
+        photo  its rows in [0, 1]; None for the texture
+        """
+        factor = self.trained_noise_factor if noise_factor is None else noise_factor
+        picture, reason = None, "memory is short"
+        if self._holds(height, width):
+            try:
+                picture = self._in_one_piece(photo, height, width, seed, factor)
+            except torch.OutOfMemoryError:
+                reason = f"{self.device} ran out of memory"
+        if picture is not None:
+            strips = iter([(0, picture)])
+        else:  # here and not above: until `except` is left, its traceback holds all that filled the memory
+            if self.device.type == "cuda":
+                torch.cuda.empty_cache()
+            room = self._room_for_strips(height, width)
+            assert isinstance(self.generator, Pyramid | Residual)
+            self._say_once(f"{width}x{height} px: {reason}; painting in strips")
+            strips = tiles.paint(self.generator, photo, height, width, seed, factor, room)
+        try:
+            for first, strip in strips:
+                if not torch.isfinite(strip).all():
+                    raise ValueError(
+                        f"style {self.name!r} gives no finite picture: its weights are damaged; train it again"
+                    )
+                yield first, strip.float().cpu()
+        except torch.OutOfMemoryError:
             raise ValueError(
-                f"a picture of {width}x{height} px takes about {needed / 2**30:.0f} GB and {free / 2**30:.0f} GB are "
-                f"free on {self.device}; ask for a smaller result, --size {longer}"
+                f"{self.device} ran out of memory even in strips of {width}x{height} px: other programs fill it; "
+                "end them, or paint on the CPU with --cpu"
+            ) from None
+
+    def _in_one_piece(self, photo: Rows | None, height: int, width: int, seed: int, noise_factor: float) -> Tensor:
+        noise = make_noise(self.generator, 1, height, width, seed, noise_factor, self.device)
+        picture = self.generator(None if photo is None else photo(0, height).to(self.device), noise)
+        return picture[..., :height, :width]  # a texture comes at the size of its noise
+
+    def _holds(self, height: int, width: int) -> bool:
+        """Whether memory holds a pass in one piece."""
+        room = self._room()
+        return room is None or _MAPS_ALIVE * self.generator.channels * height * width * 4 <= room
+
+    def _room(self) -> int | None:
+        """Bytes that painting may take on the device; None where it can't be told."""
+        free = free_memory(self.device)
+        room = None if free is None else int(0.9 * free)
+        if self.max_memory is None:
+            return room
+        allowed = self.max_memory - used_memory(self.device)
+        return allowed if room is None else min(allowed, room)
+
+    def _room_for_strips(self, height: int, width: int) -> int:
+        """Bytes for `tiles.paint`, beside the result. Raises ValueError where they are too few."""
+        in_strips = isinstance(self.generator, Pyramid | Residual)  # an ONNX file runs in one piece or not at all
+        result = 3 * 4 * height * width
+        if in_strips:
+            needed = result + tiles.least_memory(self.generator.channels, width)
+        else:
+            needed = _MAPS_ALIVE * self.generator.channels * height * width * 4
+        room = self._room()
+        if room is None and in_strips:
+            return 2 * needed
+        if not in_strips or room is None or room < needed:
+            left = "" if room is None else f" and {max(room, 0) / 2**30:.1f} GB are left on {self.device}"
+            raise ValueError(
+                f"a picture of {width}x{height} px takes at least {needed / 2**30:.1f} GB{left}; "
+                f"ask for a smaller result with --size, or allow more with --max_memory"
             )
+        return room - result
 
-
-@dataclass(frozen=True)
-class Work:
-    """One picture to paint and where it goes."""
-
-    source: Path
-    target: Path
-
-
-def plan(pictures: Sequence[Path], output: Path | None, style: str) -> list[Work]:
-    """Where each result goes; folders are searched, and their tree is kept below the output folder.
-
-    output  a file (one picture), a folder, or None: `stylized/`
-    A result is called after its picture and the style, `amber-mosaic.jpg`. Raises ValueError for an empty folder, for
-    one output file for several pictures, or where a result would replace a source or another result.
-    """
-    single_file = output is not None and output.suffix.lower() in images.SAVE_FORMATS and not output.is_dir()
-    folder = output if output is not None and not single_file else OUTPUT_DIR
-    work = list(_plan_in(pictures, folder, style))
-    if single_file:
-        assert output is not None
-        if len(work) != 1:
-            raise ValueError(f"-o {output} is one file, but there are {len(work)} pictures; name a folder")
-        work = [Work(work[0].source, output)]
-    sources: dict[Path, Path] = {}
-    for item in work:
-        if (other := sources.setdefault(item.target, item.source)) != item.source:
-            raise ValueError(f"{other} and {item.source} would both become {item.target}; paint them into two folders")
-        if item.target.resolve() == item.source.resolve():
-            raise ValueError(f"{item.target} would replace the picture itself; choose another -o")
-    return work
-
-
-def _plan_in(pictures: Sequence[Path], folder: Path, style: str) -> Iterator[Work]:
-    def target(relative: Path) -> Path:
-        suffix = relative.suffix if relative.suffix.lower() in images.SAVE_FORMATS else ".png"
-        return folder / relative.parent / f"{relative.stem}-{style}{suffix}"
-
-    for picture in pictures:
-        if not picture.is_dir():
-            yield Work(picture, target(Path(picture.name)))
-            continue
-        found = [path for path in images.find_images(picture) if folder.resolve() not in path.resolve().parents]
-        if not found:
-            raise ValueError(f"no pictures in {picture}")
-        for path in found:
-            yield Work(path, target(path.relative_to(picture)))
+    def _say_once(self, line: str) -> None:
+        """To stderr; once, since a clip has thousands of frames of one size."""
+        if line not in self._said:
+            self._said.add(line)
+            print(line, file=sys.stderr)

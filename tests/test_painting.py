@@ -1,0 +1,210 @@
+"""painting.py: what the flags of a look mean for files."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import picture
+from PIL import ExifTags, Image
+from test_stylizer import save_style
+from torch import Tensor
+
+from texturenet import blending, images, pictures, styles, video
+from texturenet.look import Look
+from texturenet.painting import Painter
+from texturenet.stylizer import Stylizer
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A photo of 48x40 px, a mask of its left half, two styles, in the current folder."""
+    for seed, name in enumerate(("amber", "weave")):
+        save_style(tmp_path / f"{name}.pt", seed)
+    images.save_image(picture(40, 48), tmp_path / "photo.png")
+    mask = Image.new("L", (48, 40))
+    mask.paste(255, (0, 0, 24, 40))
+    images.save_image(mask, tmp_path / "mask.png")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+AMBER, WEAVE = Path("amber.pt"), Path("weave.pt")
+
+
+def paint(look: Look, *models: Path, size: int | None = None, seed: int = 0) -> Tensor:
+    """The photo through a painter, as it is read from the result's file."""
+    Painter(models or (AMBER,), look, seed)(Path("photo.png"), Path("result.png"), size)
+    return images.load_image("result.png")
+
+
+def alone(model: Path = AMBER, seed: int = 0) -> Tensor:
+    return Stylizer(model)(images.load_image("photo.png"), seed)
+
+
+def assert_same(a: Tensor, b: Tensor) -> None:
+    """But for the rounding to 8 bits."""
+    assert a.shape == b.shape
+    torch.testing.assert_close(a, b, atol=0.51 / 255, rtol=0)
+
+
+@pytest.mark.usefixtures("folder")
+def test_a_look_without_wishes_is_the_style() -> None:
+    assert_same(paint(Look()), alone())
+    assert_same(paint(Look(), seed=4), alone(seed=4))
+    assert paint(Look(), size=24).shape == (1, 3, 20, 24)
+
+
+@pytest.mark.usefixtures("folder")
+def test_a_look_reaches_the_style() -> None:
+    photo = images.load_image("photo.png")
+    assert torch.equal(paint(Look(strength=0)), photo)
+    assert_same(paint(Look(preserve_color="hist")), blending.match_colors(photo, alone()))
+    assert_same(paint(Look(noise_factor=0, work_size=24)), Stylizer(AMBER)(photo, noise_factor=0, work_size=24))
+
+
+@pytest.mark.usefixtures("folder")
+def test_transparency_and_exif_come_back() -> None:
+    """All of it is tested in test_pictures.py."""
+    cut_out = images.to_pil(picture(40, 48))
+    cut_out.putalpha(Image.open("mask.png"))
+    exif = Image.Exif()
+    exif[ExifTags.Base.Artist] = "A. Painter"
+    cut_out.save("cut.png", exif=exif)
+    Painter([AMBER], Look())(Path("cut.png"), Path("result.webp"))
+    with Image.open("result.webp") as result:
+        assert result.getchannel("A").getextrema() == (0, 255)
+        assert result.getexif()[ExifTags.Base.Artist] == "A. Painter"
+    Painter([AMBER], Look(compare=True))(Path("cut.png"), Path("result.png"))
+    with Image.open("result.png") as result:
+        assert result.mode == "RGB"
+
+
+@pytest.mark.usefixtures("folder")
+def test_the_noise_is_the_same_for_all_frames() -> None:
+    still, other = (images.to_pil(picture(40, 48, seed)) for seed in (0, 1))
+    still.save("moving.png", save_all=True, append_images=[other, still], duration=[100, 200, 300])
+    Painter([AMBER], Look())(Path("moving.png"), Path("result.png"))
+    frames = pictures.load_picture("result.png").frames
+    assert len(frames) == 3
+    assert frames[0].tobytes() == frames[2].tobytes() != frames[1].tobytes()
+
+
+@pytest.mark.usefixtures("folder")
+def test_inside_outside_and_two_styles() -> None:
+    photo, mask = images.load_image("photo.png"), Path("mask.png")
+    inside = paint(Look(mask=mask))
+    assert_same(inside[..., :24], alone()[..., :24])
+    assert torch.equal(inside[..., 24:], photo[..., 24:])
+    outside = paint(Look(mask=mask, mask_invert=True))
+    assert torch.equal(outside[..., :24], photo[..., :24])
+    assert_same(outside[..., 24:], alone()[..., 24:])
+    both = paint(Look(mask=mask), AMBER, WEAVE)
+    assert_same(both, torch.cat([alone(AMBER)[..., :24], alone(WEAVE)[..., 24:]], dim=-1))
+
+
+def test_a_folder_of_masks(folder: Path) -> None:
+    (folder / "masks").mkdir()
+    (folder / "mask.png").rename(folder / "masks" / "photo.png")
+    images.save_image(picture(16, 16), folder / "masks" / "another.png")
+    assert torch.equal(paint(Look(mask=Path("masks")))[..., 24:], images.load_image("photo.png")[..., 24:])
+    (folder / "masks" / "photo.png").unlink()
+    with pytest.raises(ValueError, match=r"photo.png: no mask of that name in masks: add photo.png"):
+        paint(Look(mask=Path("masks")))
+
+
+@pytest.fixture
+def segments(folder: Path) -> Path:
+    """A person on the left half of photo.png, and nobody on empty.png."""
+    polygon = [[0, 0, 24, 0, 24, 40, 0, 40]]
+    people = {"id": 1, "image_id": 1, "category_id": 1, "segmentation": polygon, "area": 960, "iscrowd": 0}
+    content = {
+        "categories": [{"id": 1, "name": "person"}],
+        "images": [
+            {"id": i, "file_name": name, "height": 40, "width": 48} for i, name in ((1, "photo.png"), (2, "empty.png"))
+        ],
+        "annotations": [people],
+    }
+    (folder / "instances.json").write_text(json.dumps(content))
+    return Path("instances.json")
+
+
+def test_segments_are_a_mask(segments: Path) -> None:
+    result = paint(Look(segments=segments, segments_category="person"))
+    assert torch.equal(result, paint(Look(mask=Path("mask.png"))))
+
+
+def test_a_picture_without_the_category_says_so(segments: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    images.save_image(picture(40, 48, 2), "empty.png")
+    painter = Painter([AMBER], Look(segments=segments, segments_category="person"))
+    painter(Path("empty.png"), Path("result.png"))
+    assert torch.equal(images.load_image("result.png"), images.load_image("empty.png"))
+    assert capsys.readouterr().err == "empty.png: nothing is marked in instances.json\n"
+
+
+@pytest.mark.usefixtures("folder")
+def test_photo_and_painting_side_by_side() -> None:
+    sheet = paint(Look(compare=True))
+    assert sheet.shape == (1, 3, 40 + 8, 2 * 48 + 12)
+    assert torch.equal(sheet[..., 4:44, 4:52], images.load_image("photo.png"))
+    assert_same(sheet[..., 4:44, 56:104], alone())
+
+
+@pytest.mark.usefixtures("folder")
+def test_a_sheet_of_styles() -> None:
+    """Photo, amber, weave, amber, weave: four in a row, with a title over each."""
+    sheet = paint(Look(grid=True), AMBER, WEAVE, AMBER, WEAVE, size=96)
+    assert sheet.shape[-1] == 4 * 100 + 4 + 8  # 4 px between pictures, and around them
+    assert sheet.shape[-2] > 2 * 80
+    assert paint(Look(grid=True), AMBER).shape[-1] == 2 * 484 + 4 + 8
+
+
+def test_a_sheet_of_all_that_ship(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(styles, "FOLDER", folder)
+    assert [path.stem for path in styles.shipped()] == ["amber", "weave"]
+    painter = Painter((), Look(grid=True))
+    painter(Path("photo.png"), Path("result.png"), 48)
+    assert images.image_size("result.png")[1] > 3 * 48 and painter.name == "grid"
+    monkeypatch.setattr(styles, "FOLDER", folder / "nowhere")
+    with pytest.raises(ValueError, match="no style ships with this installation"):
+        Painter((), Look(grid=True))
+
+
+@pytest.mark.usefixtures("folder")
+def test_results_are_called_after_what_they_show() -> None:
+    assert Painter([AMBER], Look()).name == "checks"
+    assert Painter([AMBER], Look(compare=True)).name == "checks-compare"
+    assert Painter([AMBER, WEAVE], Look(mask=Path("mask.png"))).name == "checks+checks"
+
+
+@pytest.mark.usefixtures("folder")
+def test_several_styles_need_a_reason() -> None:
+    with pytest.raises(ValueError, match="2 styles for one painting: give --grid"):
+        Painter([AMBER, WEAVE], Look())
+    with pytest.raises(ValueError, match="3 styles for one painting"):
+        Painter([AMBER, WEAVE, AMBER], Look(mask=Path("mask.png")))
+
+
+def test_textures_and_styles_do_not_mix(folder: Path) -> None:
+    save_style(folder / "tiles.pt", content=False, padding="circular")
+    texture = Painter([Path("tiles.pt")], Look())
+    assert not texture.paints_photos
+    assert images.image_size(texture.texture(Path("texture.png"), 40, 56)) == (40, 56)
+    with pytest.raises(ValueError, match="checks makes a texture and takes no photo; leave it out"):
+        assert Painter([AMBER, Path("tiles.pt")], Look(grid=True)).paints_photos
+
+
+def test_a_video_gets_the_same_look(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    frames = [images.load_image("photo.png"), picture(40, 48, 5)]
+    painted: list[Tensor] = []
+
+    def stylize(paint, source: Path, target: Path, **options: object) -> None:  # type: ignore[no-untyped-def]
+        painted.extend(map(paint, frames))
+        assert (source.name, target.name, options) == ("clip.mp4", "out.webm", {"size": 24, "quality": 80})
+
+    monkeypatch.setattr(video, "stylize", stylize)
+    Painter([AMBER], Look(strength=0.5), 3)(folder / "clip.mp4", folder / "out.webm", 24, 80)
+    assert torch.equal(painted[0], Stylizer(AMBER)(frames[0], 3, strength=0.5))
+    assert torch.equal(painted[1], Stylizer(AMBER)(frames[1], 3, strength=0.5))
+    with pytest.raises(ValueError, match=r"clip.mp4: --grid and --compare make pictures, and this is a video"):
+        Painter([AMBER], Look(compare=True))(folder / "clip.mp4", folder / "out.webm")

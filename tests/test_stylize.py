@@ -1,0 +1,208 @@
+"""stylize.py with a trained style: flags to files."""
+
+import dataclasses
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+
+import av
+import pytest
+import torch
+from conftest import ROOT, picture
+from PIL import Image
+from test_stylizer import save_style
+
+from texturenet import images, painting
+from texturenet.presets import GatysRecipe
+from texturenet.stylizer import Stylizer
+
+
+@pytest.fixture(scope="module")
+def stylize() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("stylize_door_net", ROOT / "stylize.py")
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """in/0.png .. in/2.png of 40x32 px, mask.png and an untrained style called "checks", in the current folder."""
+    save_style(tmp_path / "style.pt")
+    for seed in range(3):
+        images.save_image(picture(32, 40, seed), tmp_path / "in" / f"{seed}.png")
+    images.save_image(Image.new("L", (40, 32), 255), tmp_path / "mask.png")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+NET = ["--model", "style.pt", "--cpu"]
+
+
+def results(folder: str = "stylized") -> list[str]:
+    return sorted(path.relative_to(folder).as_posix() for path in Path(folder).rglob("*") if path.is_file())
+
+
+@pytest.mark.usefixtures("folder")
+def test_strength_0_is_the_photo_and_1_the_painting(stylize: ModuleType) -> None:
+    photo = images.load_image("in/0.png")
+    assert stylize.main([*NET, "in/0.png", "--strength", "0"]) == 0
+    assert torch.equal(images.load_image("stylized/0-checks.png"), photo)
+    assert stylize.main([*NET, "in/0.png", "--strength", "1", "--seed", "3", "--noise_factor", "2"]) == 0
+    painting = Stylizer(Path("style.pt"))(photo, 3, 2.0)
+    torch.testing.assert_close(images.load_image("stylized/0-checks.png"), painting, atol=0.51 / 255, rtol=0)
+
+
+@pytest.mark.usefixtures("folder")
+@pytest.mark.parametrize(
+    "words",
+    [
+        "--preserve_color luma",
+        "--preserve_color hist",
+        "--work_size 20",
+        "--mask mask.png --mask_invert",
+        "--mask mask.png --model style.pt",
+        "--compare",
+        "--grid --size 64",
+    ],
+)
+def test_every_control_runs(stylize: ModuleType, words: str) -> None:
+    """What each does is tested in test_painting.py and test_blending.py."""
+    assert stylize.main([*NET, *words.split(), "in/0.png", "-o", "out.png"]) == 0
+    assert Path("out.png").is_file()
+
+
+@pytest.mark.usefixtures("folder")
+def test_a_folder_and_again(stylize: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
+    assert stylize.main([*NET, "in", "-o", "out"]) == 0
+    assert results("out") == [f"{i}-checks.png" for i in range(3)]
+    Path("out/1-checks.png").unlink()
+    before = Path("out/0-checks.png").stat().st_mtime_ns
+    capsys.readouterr()
+    assert stylize.main([*NET, "in", "-o", "out", "--skip_existing"]) == 0
+    said = capsys.readouterr()
+    assert said.out.split() == ["out/1-checks.png"]
+    assert said.err.splitlines()[-1] == "1 of 3 pictures painted, 2 were there already"
+    assert Path("out/0-checks.png").stat().st_mtime_ns == before
+
+
+def test_past_a_bad_file_to_code_2(stylize: ModuleType, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "in" / "1.png").write_bytes(b"no picture")
+    assert stylize.main([*NET, "in/*.png", "--name", "{style}/{stem}.jpg"]) == 2
+    assert results() == ["checks/0.jpg", "checks/2.jpg"]
+    lines = capsys.readouterr().err.splitlines()
+    assert any("stylize.py: error: in/1.png: not a picture" in line for line in lines)
+    assert lines[-1] == "2 of 3 pictures painted, 1 failed: in/1.png"
+
+
+@pytest.mark.usefixtures("folder")
+def test_ctrl_c_keeps_what_is_done(
+    stylize: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Impatient(painting.Painter):
+        def __call__(self, source: Path, target: Path, size: int | None = None, quality: int = 95) -> Path:
+            if source.stem == "1":
+                raise KeyboardInterrupt
+            return super().__call__(source, target, size, quality)
+
+    monkeypatch.setattr(painting, "Painter", Impatient)
+    assert stylize.main([*NET, "in"]) == 130
+    assert results() == ["0-checks.png"]
+    assert capsys.readouterr().err.splitlines()[-1] == "stopped: 1 of 3 pictures painted and kept"
+
+
+@pytest.mark.usefixtures("folder")
+def test_a_video_with_a_look(stylize: ModuleType) -> None:
+    with av.open("clip.mp4", "w") as clip:
+        stream = clip.add_stream("libx264", rate=4)
+        stream.width, stream.height, stream.pix_fmt = 40, 32, "yuv420p"
+        for seed in range(3):
+            clip.mux(stream.encode(av.VideoFrame.from_image(images.to_pil(picture(32, 40, seed)))))
+        clip.mux(stream.encode())
+    assert stylize.main([*NET, "clip.mp4", "--mask", "mask.png", "--mask_invert"]) == 0
+    with av.open("clip.mp4") as before, av.open("stylized/clip-checks.mp4") as after:
+        pairs = list(zip(before.decode(video=0), after.decode(video=0), strict=True))
+    assert len(pairs) == 3
+    for photo, painted in pairs:  # all masked out: the clip itself, but for the coding
+        difference = images.to_tensor(photo.to_image()) - images.to_tensor(painted.to_image())
+        assert difference.abs().mean() < 0.03
+
+
+@pytest.mark.usefixtures("folder")
+def test_memory_is_given_in_gb(stylize: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
+    assert stylize.main([*NET, "--max_memory", "0.001", "in/0.png"]) == 2
+    assert "allow more with --max_memory" in capsys.readouterr().err
+    assert stylize.main([*NET, "--max_memory", "1000", "in/0.png"]) == 0
+
+
+@pytest.mark.usefixtures("folder")
+def test_a_shipped_style_by_name(stylize: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
+    assert stylize.main(["--list"]) == 0
+    assert "| mosaic " in capsys.readouterr().out
+    assert stylize.main(["--model", "mosaic", "--cpu", "in/0.png"]) == 0
+    assert results() == ["0-mosaic.png"]
+    with pytest.raises(ValueError, match=r"no checkpoint at mosaics, .*choose from .*mosaic.*, or train one"):
+        stylize.main(["--model", "mosaics", "in/0.png"])
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("in/0.png", "name a style with --model NAME; --list shows those that ship"),
+        ("--model s.pt --strength 2 in/0.png", "--strength 2 is outside 0 (the photo) to 1 (the painting)"),
+        ("--model s.pt --strength much in/0.png", "argument --strength: invalid float value: 'much'"),
+        ("--model s.pt --preserve_color lab in/0.png", "argument --preserve_color: invalid choice: 'lab'"),
+        ("--model s.pt --work_size 8 in/0.png", "argument --work_size: 8 is less than 16"),
+        ("--model s.pt --noise_factor -1 in/0.png", "argument --noise_factor: -1 is less than 0"),
+        ("--model s.pt --mask_invert in/0.png", "--mask_invert needs --mask FILE or --segments FILE"),
+        ("--model s.pt --segments s.json in/0.png", "--segments FILE and --segments_category NAME go together"),
+        ("--model s.pt --compare", "--compare needs a picture: name at least one"),
+        ("--grid", "--grid needs a picture: name at least one"),
+        ("--model s.pt --max_memory 0 in/0.png", "--max_memory 0: give GB, more than 0"),
+        ("--model s.pt --quality 0 in/0.png", "--quality 0: give 1 to 100"),
+        ("--method gatys --texture t.png --strength 0.5 in/0.png", "--strength is for --method net"),
+        ("--method gatys --texture t.png --grid in/0.png", "--grid is for --method net"),
+    ],
+)
+def test_flags_that_make_no_sense(
+    stylize: ModuleType, words: str, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        stylize.main(words.split())
+    assert caught.value.code == 2
+    assert message in capsys.readouterr().err.splitlines()[-1]
+
+
+@pytest.mark.usefixtures("folder")
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("in --name {what}.png", "--name {what}.png: unknown field {what}; choose from {stem}, {style}, {suffix}"),
+        ("in/9*.png", "no picture matches in/9*.png"),
+        ("in/0.png --model style.pt", "2 styles for one painting: give --grid for a sheet of them"),
+        ("in/0.png --segments no.json --segments_category dog", "no.json: no such file"),
+    ],
+)
+def test_bad_input_is_one_line(stylize: ModuleType, words: str, message: str) -> None:
+    with pytest.raises(ValueError) as caught:
+        stylize.main([*NET, *words.split()])
+    assert message in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_help_is_grouped(stylize: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        stylize.main(["--help"])
+    text = capsys.readouterr().out
+    groups = ["input", "style", "look", "where", "sheets", "output", "machine", "optimization"]
+    places = [text.index(f"\n{group}:\n") for group in groups]
+    assert places == sorted(places)
+
+
+def test_every_flag_of_a_style_is_explained(stylize: ModuleType) -> None:
+    text = (ROOT / "docs" / "stylize.md").read_text()
+    of_gatys = {spec.name for spec in dataclasses.fields(GatysRecipe)} - {"seed"}
+    flags = [action for action in stylize.parser()._actions if action.option_strings and action.dest not in of_gatys]
+    assert len(flags) > 20
+    silent = [action.dest for action in flags if not any(f"`{name}" in text for name in action.option_strings)]
+    assert silent == ["help"]

@@ -1,0 +1,148 @@
+"""Many files through one painter: where each result goes, and how far a run gets whatever one file does."""
+
+from __future__ import annotations
+
+import glob
+import string
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tqdm import tqdm
+
+from texturenet import codec, files, video
+
+OUTPUT_DIR = Path("stylized")
+NAME = "{stem}-{style}{suffix}"
+FIELDS = ("stem", "style", "suffix")  # of a picture's file, but for the style
+VIDEO_SUFFIXES = (video.SUFFIXES | {".avi", ".mpg", ".wmv"}) - files.SUFFIXES  # an animated picture is one picture
+SUFFIXES = files.SUFFIXES | VIDEO_SUFFIXES
+WRITABLE = codec.SAVE_FORMATS.keys() | video.SUFFIXES
+_NAMED = 3  # failures that the summary repeats
+
+
+@dataclass(frozen=True)
+class Work:
+    """One file to paint and where it goes."""
+
+    source: Path
+    target: Path
+
+
+def plan(pictures: Sequence[Path], output: Path | None, style: str, name: str | None = None) -> list[Work]:
+    """Where each result goes.
+
+    pictures  files, folders (searched, their tree kept below the output folder) and patterns such as `trip/**/*.jpg`
+              (for shells that expand none; the tree below the first wildcard is kept)
+    output    a file (one picture), a folder, or None: `stylized/`
+    name      of a result, with `FIELDS` in braces; None: `NAME`, as in amber-mosaic.jpg
+    A suffix that can't be written becomes .png or .mp4. Results of an earlier run are no sources: what lies in an
+    output folder below a searched one, or is called as a result will be. Raises ValueError for a folder or pattern
+    without a picture, a name that is none, one output file for several pictures, or where a result would replace its
+    source or another result.
+    """
+    name = name or NAME
+    check_name(name)
+    single_file = output is not None and output.suffix.lower() in WRITABLE and not output.is_dir()
+    folder = output if output is not None and not single_file else OUTPUT_DIR
+    work = []
+    for source, place in _found(pictures, folder):
+        otherwise = ".mp4" if place.suffix.lower() in VIDEO_SUFFIXES else ".png"
+        suffix = place.suffix if place.suffix.lower() in WRITABLE else otherwise
+        target = folder / place.parent / name.format(stem=place.stem, style=style, suffix=suffix)
+        if target.suffix.lower() not in WRITABLE:
+            raise ValueError(f"--name {name} ends in no suffix that can be written; end it with {{suffix}} or .png")
+        work.append(Work(source, target))
+    if single_file:
+        assert output is not None
+        if len(work) != 1:
+            raise ValueError(f"-o {output} is one file, but there are {len(work)} pictures; name a folder")
+        work = [Work(work[0].source, output)]
+    results: dict[Path, Path] = {}
+    for item in work:
+        if (other := results.setdefault(item.target.resolve(), item.source)) != item.source:
+            raise ValueError(f"{other} and {item.source} would both become {item.target}; paint them into two folders")
+        if item.target.resolve() == item.source.resolve():
+            raise ValueError(f"{item.target} would replace the picture itself; choose another -o or --name")
+    return [item for item in dict.fromkeys(work) if item.source.resolve() not in results]
+
+
+def check_name(name: str) -> None:
+    """Raises ValueError for a template with anything but `FIELDS` in its braces."""
+    choices = ", ".join(f"{{{field}}}" for field in FIELDS)
+    try:
+        fields = {field for _, field, *_ in string.Formatter().parse(name) if field is not None}
+        if unknown := sorted(fields - set(FIELDS)):
+            raise ValueError(f"unknown field {{{unknown[0]}}}")
+        name.format(**dict.fromkeys(FIELDS, ""))
+    except ValueError as error:
+        raise ValueError(f"--name {name}: {error}; choose from {choices}") from None
+
+
+def paint_all(work: Sequence[Work], paint: Callable[[Path, Path], str], skip_existing: bool = False) -> int:
+    """Paint one file after the other, past those that fail -> exit code: 0, 2 if any failed, 130 if stopped.
+
+    paint  (source, target) -> what to print; its ValueError or OSError is printed and counted
+    For more than one file a bar with the time left, and a summary at the end, go to stderr.
+    """
+    waiting = [item for item in work if not (skip_existing and item.target.exists())]
+    failed: list[Path] = []
+    painted = 0
+    stopped = False
+    bar = tqdm(waiting, unit="picture", disable=len(waiting) <= 1)
+    try:
+        for item in bar:
+            try:
+                tqdm.write(paint(item.source, item.target), file=sys.stdout)
+                painted += 1
+            except (ValueError, OSError) as error:
+                failed.append(item.source)
+                tqdm.write(f"stylize.py: error: {error}", file=sys.stderr)
+    except KeyboardInterrupt:
+        stopped = True
+    finally:
+        bar.close()
+    if len(work) > 1 or stopped or len(waiting) < len(work):
+        print(_summary(len(work), painted, len(work) - len(waiting), failed, stopped), file=sys.stderr)
+    return 130 if stopped else 2 if failed else 0
+
+
+def _summary(total: int, painted: int, skipped: int, failed: Sequence[Path], stopped: bool) -> str:
+    parts = [f"{'stopped: ' if stopped else ''}{painted} of {total} pictures painted{' and kept' if stopped else ''}"]
+    if skipped:
+        parts.append(f"{skipped} were there already")
+    if failed:
+        names = ", ".join(map(str, failed[:_NAMED])) + (", ..." if len(failed) > _NAMED else "")
+        parts.append(f"{len(failed)} failed: {names}")
+    return ", ".join(parts)
+
+
+def _found(pictures: Sequence[Path], output: Path) -> Iterator[tuple[Path, Path]]:
+    """Each file, and its place below the folder or pattern that it was found by; none in an output folder below it."""
+    for picture in pictures:
+        if picture.is_dir():
+            root, found = picture, files.find_images(picture, SUFFIXES)
+        elif glob.has_magic(str(picture)) and not picture.exists():
+            root = next(parent for parent in picture.parents if not glob.has_magic(str(parent)))
+            found = list(_matches(root, str(picture.relative_to(root))))
+        else:
+            yield picture, Path(picture.name)
+            continue
+        if root.resolve() in output.resolve().parents:
+            found = [path for path in found if output.resolve() not in path.resolve().parents]
+        if not found:
+            raise ValueError(f"no pictures in {picture}" if root == picture else f"no picture matches {picture}")
+        for path in found:
+            yield path, path.relative_to(root)
+
+
+def _matches(root: Path, pattern: str) -> Iterator[Path]:
+    """Pictures and videos below `root` that a pattern names, and those in folders that it names."""
+    for path in sorted(root.glob(pattern)):
+        if any(part.startswith(".") for part in path.relative_to(root).parts):
+            continue
+        if path.is_file() and path.suffix.lower() in SUFFIXES:
+            yield path
+        elif path.is_dir() and "**" not in pattern:
+            yield from files.find_images(path, SUFFIXES)

@@ -1,0 +1,48 @@
+"""The styles that ship: found by name, so that `mosaic` is as good as its path.
+
+A room without torch, so that a wrong name is told before torch loads.
+"""
+
+from pathlib import Path
+
+FOLDER = Path(__file__).resolve().parents[1] / "checkpoints"
+
+
+def shipped() -> list[Path]:
+    """The checkpoints beside the code, by name; none in an installation without them."""
+    return sorted(path for path in FOLDER.glob("*") if path.suffix == ".pt")
+
+
+def find(name_or_path: str | Path) -> Path:
+    """A style's file: a file of that path, else the shipped style of that name.
+
+    Raises ValueError that lists the names.
+    """
+    if (path := Path(name_or_path)).is_file():
+        return path
+    names = {path.stem: path for path in shipped()}
+    if str(name_or_path) in names:
+        return names[str(name_or_path)]
+    raise ValueError(
+        f"no checkpoint at {name_or_path}, and no style of that name ships; "
+        f"choose from {', '.join(names) or 'your own'}, or train one with train.py"
+    )
+
+
+def table() -> str:
+    """The shipped styles, a row each: size of the file, network, what it was trained on, how good it was found.
+
+    Raises checkpoint.CheckpointError for a damaged one.
+    """
+    from texturenet import checkpoint, reports
+
+    rows = []
+    for path in shipped():
+        fields = checkpoint.load(path)
+        photos = fields.get("photos", {}).get("count", 0)
+        seen = f"{photos:,} photos, {fields['step']:,} steps, {fields['perceptual']['name']}"
+        quality = ", ".join(f"{name} {value}" for name, value in fields.get("quality", {}).items())
+        rows.append(
+            [path.stem, f"{path.stat().st_size / 1e6:.1f} MB", fields["generator"]["name"], seen, quality or "-"]
+        )
+    return reports.markdown(["style", "size", "network", "trained on", "quality"], rows)
