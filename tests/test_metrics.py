@@ -8,7 +8,7 @@ from conftest import picture
 from hypothesis import given
 from hypothesis import strategies as st
 
-from texturenet.metrics import diversity, gap_closed, matched_iterations, psnr, quartiles, rmse, ssim
+from texturenet.metrics import diversity, flicker, gap_closed, matched_iterations, psnr, quartiles, rmse, ssim
 
 GREY = torch.full((1, 3, 16, 16), 0.5)
 BLACK, WHITE = torch.zeros(1, 3, 16, 16), torch.ones(1, 3, 16, 16)
@@ -52,6 +52,18 @@ def test_diversity() -> None:
     assert diversity([BLACK, GREY, WHITE]) == pytest.approx((0.5 + 0.5 + 1) / 3)
     with pytest.raises(ValueError, match="two or more"):
         diversity([GREY])
+
+
+def test_flicker() -> None:
+    noise = [picture(16, 16, seed) for seed in range(4)]
+    assert flicker(noise, noise) == 1
+    assert flicker([GREY] * 4, noise) == 0
+    assert flicker([frame / 2 for frame in noise], noise) == pytest.approx(0.5)
+    assert flicker([BLACK, WHITE, BLACK], [BLACK, GREY, BLACK]) == 2
+    with pytest.raises(ValueError, match=r"two or more frames .* got 1 and 1"):
+        flicker([GREY], [GREY])
+    with pytest.raises(ValueError, match="no noise"):
+        flicker([BLACK, WHITE], [GREY, GREY])
 
 
 def test_matched_iterations() -> None:

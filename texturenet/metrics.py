@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from itertools import combinations
+from itertools import combinations, pairwise
 from typing import Literal
 
 import numpy as np
@@ -51,6 +51,24 @@ def diversity(pictures: Sequence[Tensor]) -> float:
         raise ValueError("diversity is a distance between pictures: it takes two or more")
     distances = [rmse(one, other) for one, other in combinations(pictures, 2)]
     return sum(distances) / len(distances)
+
+
+def flicker(outputs: Sequence[Tensor], inputs: Sequence[Tensor]) -> float:
+    """How a clip of a scene that stands still flickers: mean absolute change from frame to frame, over the input's.
+
+    inputs  its frames, whose only change is the sensor's noise; outputs the same frames painted
+    1: the noise comes through as it is, 0: the painting stands still. Raises ValueError for less than two frames,
+    another number of outputs, and inputs that do not change at all.
+    """
+    if len(inputs) < 2 or len(outputs) != len(inputs):
+        raise ValueError(f"flicker takes two or more frames and as many painted: got {len(inputs)} and {len(outputs)}")
+
+    def change(frames: Sequence[Tensor]) -> float:
+        return sum(float((one.double() - other.double()).abs().mean()) for one, other in pairwise(frames))
+
+    if not (noise := change(inputs)):
+        raise ValueError("the input frames are all the same: there is no noise to compare flicker with")
+    return change(outputs) / noise
 
 
 def matched_iterations(trajectory: Sequence[float], loss: float) -> float:
