@@ -143,3 +143,66 @@ def test_a_generator_that_does_not_fit(path: Path, generator: object) -> None:
     loaded = checkpoint.load(path) | {"generator": generator}
     with pytest.raises(CheckpointError, match="does not fit its own generator"):
         checkpoint.build_generator(loaded)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"step": "7"},
+        {"step": -1},
+        {"weights": [1]},
+        {"recipe": {}},
+        {"recipe": {"noise_factor": float("nan")}},
+        {"recipe": {"noise_factor": 10**400}},
+        {"recipe": {"noise_factor": 1.0, "tv_weight": torch.zeros(1)}},
+        {"generator": {"name": ("a", "b"), "options": {}}},
+        {"perceptual": {"name": "lite"}},
+        {"photos": {"count": "many"}},
+        {"texture": torch.zeros(3, 4, 4)},
+        {"texture": torch.zeros(4, dtype=torch.uint8)},
+        {"training": 3},
+    ],
+    ids=str,
+)
+def test_a_field_that_holds_something_else(changed: dict[str, object], path: Path) -> None:
+    checkpoint.save(path, **fields() | changed)
+    with pytest.raises(CheckpointError, match=f"something else than expected as its {next(iter(changed))};"):
+        checkpoint.load(path)
+
+
+@pytest.mark.parametrize("version", [torch.zeros(2), "1", 10**500, None], ids=["tensor", "text", "long", "none"])
+def test_a_version_that_is_none(version: object, path: Path) -> None:
+    torch.save({**fields(), "format": "texturenet", "version": version}, path)
+    with pytest.raises(CheckpointError, match="has no format version; it is damaged"):
+        checkpoint.load(path)
+
+
+@pytest.mark.parametrize("name", ["../../x", "a/b", "/etc/x", "..", "", ".x", "a\\b", "a\nb", "x\x00", "x" * 200])
+def test_a_name_that_leads_elsewhere(name: str, path: Path) -> None:
+    """Results, and the checkpoints of a resumed run, are called after it."""
+    checkpoint.save(path, **fields() | {"name": name})
+    with pytest.raises(CheckpointError, match="which is no name for a file"):
+        checkpoint.load(path)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"scales": 10**9},
+        {"scales": 0},
+        {"scales": 12, "width": 1024},  # of a plausible size each; together 10 GB
+        {"width": 10**9},
+        {"noise_channels": -3},
+        {"slope": "steep"},
+        {"padding": ("zeros",)},
+        {"content": [1]},
+    ],
+    ids=str,
+)
+def test_sizes_that_are_only_claimed(options: dict[str, object], path: Path) -> None:
+    name = "residual" if "slope" in options else "pyramid"
+    loaded = checkpoint.load(path) | {"generator": {"name": name, "options": OPTIONS | options}}
+    taken = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(CheckpointError, match="does not fit its own generator"):
+        checkpoint.build_generator(loaded)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - taken < 100_000  # kB

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from texturenet.config import Recipe, Run, add_flags, given
+from texturenet.config import Recipe, Run, add_flags, from_plain, given, to_plain
 
 
 @pytest.fixture
@@ -54,3 +54,31 @@ def test_a_bad_value_names_itself(
 def test_no_flag_of_one_dataclass_hides_another() -> None:
     names = [spec.name for owner in (Recipe, Run) for spec in fields(owner)]
     assert len(names) == len(set(names))
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("iterations", "many"),
+        ("iterations", 1.5),
+        ("iterations", True),
+        ("iterations", None),
+        ("style_weights", 5.0),
+        ("style_weights", [1.0, "a"]),
+        ("learning_rate", float("nan")),
+        ("learning_rate", 10**400),
+        ("generator", "unet"),
+        ("perceptual_weights", {"a": 1}),
+        ("style_layers", [["relu1_1"] * 1000] * 1000),
+    ],
+    ids=lambda value: str(value)[:20],
+)
+def test_a_value_out_of_a_file_that_no_flag_could_have(field: str, value: object) -> None:
+    with pytest.raises(ValueError, match=f"^the recipe's {field} is .*, which it can't be") as caught:
+        from_plain(Recipe, to_plain(Recipe()) | {field: value})
+    assert len(str(caught.value)) < 600
+
+
+def test_fields_of_a_newer_version() -> None:
+    with pytest.raises(ValueError, match="unknown recipe fields 3, colour: made by a newer version"):
+        from_plain(Recipe, {"colour": 1, 3: 4})

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from texturenet import data, images
 from texturenet.data import Photos, batches, find_photos, summary
+from texturenet.files import find_images
 
 
 def make_photo(path: Path, colour: int = 100, size: tuple[int, int] = (60, 40)) -> Path:
@@ -34,7 +35,7 @@ def photos(tmp_path: Path) -> list[Path]:
     for i in range(10):
         image = torch.rand(1, 3, 30 + 3 * i, 60 - 2 * i, generator=generator)
         images.save_image(image, tmp_path / f"photo{i}.{'jpg' if i % 2 else 'png'}")
-    return images.find_images(tmp_path)
+    return find_images(tmp_path)
 
 
 def make_coco(root: Path, name: str = "train2017") -> Path:
@@ -117,7 +118,7 @@ def test_sub_folder_that_cannot_be_listed_is_reported(tmp_path: Path, monkeypatc
         on_unreadable(folder / "lost+found", "no permission")
         return [folder / "a.jpg"]
 
-    monkeypatch.setattr(images, "find_images", walk)
+    monkeypatch.setattr(data, "find_images", walk)
     index = find_photos(tmp_path)
     assert [reason for _, reason in index.skipped] == [f"{tmp_path / 'lost+found'}: no permission"]
 
@@ -164,7 +165,19 @@ def test_coco_without_its_picture_folder(tmp_path: Path) -> None:
         find_photos(tmp_path)
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"images": [{"id": 1}]}', '{"images": 3}'])
+@pytest.mark.parametrize(
+    "content",
+    [
+        "",
+        "{",
+        "[]",
+        "{}",
+        '{"images": [{"id": 1}]}',
+        '{"images": 3}',
+        pytest.param("[" * 100_000, id="deep"),
+        '{"images": [{"id": 1, "file_name": "a.jpg", "width": [3], "height": [4]}]}',
+    ],
+)
 def test_broken_annotation_file(tmp_path: Path, content: str) -> None:
     make_coco(tmp_path)
     path = tmp_path / "annotations" / "instances_train2017.json"
@@ -172,6 +185,16 @@ def test_broken_annotation_file(tmp_path: Path, content: str) -> None:
     with pytest.raises(ValueError, match=str(path)) as caught:
         find_photos(tmp_path)
     assert "\n" not in str(caught.value)
+
+
+def test_categories_without_a_name_are_listed_all_the_same(tmp_path: Path) -> None:
+    make_coco(tmp_path)
+    path = tmp_path / "annotations" / "instances_train2017.json"
+    content = json.loads(path.read_text())
+    content["categories"].append({"id": 99, "name": None})
+    path.write_text(json.dumps(content))
+    with pytest.raises(ValueError, match=r"unknown category zebra: .* None"):
+        find_photos(tmp_path, ["zebra"])
 
 
 # -------------------------------------------------------------------------------------------- items and batches
@@ -286,10 +309,20 @@ def test_reports_are_capped(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_when_all_photos_are_gone_the_run_ends_with_one_line(photos: list[Path], workers: int) -> None:
+def test_when_all_photos_are_gone_none_takes_the_place_of_another(photos: list[Path], workers: int) -> None:
     source = batches(Photos(photos, 16), 2, workers=workers)
     for path in photos:
         path.unlink()
+    with pytest.raises(data.PhotosAway, match=r"the photos are away, first .*no such file") as caught:
+        take(source, 20)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_when_all_photos_are_broken_the_run_ends_with_one_line(photos: list[Path], workers: int) -> None:
+    source = batches(Photos(photos, 16), 2, workers=workers)
+    for path in photos:
+        path.write_text("no picture")
     with pytest.raises(ValueError, match="last 10 photos could not be read") as caught:
         take(source, 20)
     assert "is the disk still there?" in str(caught.value)
@@ -301,7 +334,7 @@ def test_workers_outlive_ctrl_c_and_end_quietly_with_the_run(photos: list[Path],
     script.write_text(f"""
 import os, signal
 from texturenet.data import Photos, batches
-from texturenet.images import find_images
+from texturenet.files import find_images
 
 if __name__ == "__main__":
     source = batches(Photos(find_images({str(photos[0].parent)!r}), 16), 2, workers=2)
@@ -331,15 +364,18 @@ if __name__ == "__main__":
     assert (done.returncode, done.stdout, done.stderr) == (0, "saved 1\n", "")
 
 
-def test_worker_that_is_killed_ends_the_run_with_one_line() -> None:
-    def loader(message: str) -> Iterator[Tensor]:  # killing a real one would make torch raise at any line of pytest
+def test_worker_that_is_killed_is_one_line() -> None:
+    def loader(message: str, kind: type[Exception] = RuntimeError) -> Iterator[Tensor]:
         yield torch.zeros(1)
-        raise RuntimeError(message)
+        raise kind(message)
 
     died = "DataLoader worker (pid 1) is killed by signal: Killed. \nMore."
-    with pytest.raises(OSError, match="use fewer workers") as caught:
+    with pytest.raises(data.ReaderDied, match="use fewer workers") as caught:
         list(data._checked(loader(died)))
     assert "\n" not in str(caught.value)
+    for kind in (ConnectionResetError, ConnectionRefusedError, EOFError, FileNotFoundError):  # by the moment of death
+        with pytest.raises(data.ReaderDied):
+            list(data._checked(loader("", kind)))
     with pytest.raises(RuntimeError, match="a mistake"):
         list(data._checked(loader("Caught RuntimeError in DataLoader worker process 0: a mistake")))
 

@@ -230,6 +230,9 @@ def test_the_choice_takes_under_five_seconds(monkeypatch: pytest.MonkeyPatch, tm
         (None, "no perceptual weights at"),
         ({"step": 3}, "not a plain dict of network weights"),
         ({"a.weight": torch.zeros(1)}, "fits none of vgg19, vgg16"),
+        ({1: torch.zeros(1)}, "not a plain dict of network weights"),
+        ({"features.0.weight": torch.zeros(1), "features.x": torch.zeros(1)}, "fits none of vgg19, vgg16"),
+        ({"conv1_1.weight": torch.zeros(1).expand(10**12)}, "claims the shape"),
     ],
 )
 def test_wrong_files(content: object, message: str, tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """Checkpoints: one file that holds a style whole, written so that a crash never costs the one before.
 
-A checkpoint is a plain dict of tensors, strings and numbers, loaded with ``weights_only=True``: a file of a stranger
-is data, never code. Its fields:
+A checkpoint is a plain dict of tensors, strings and numbers, read through `torchfile`: a file of a stranger is data,
+never code. Its fields:
 
     format, version     "texturenet", 1
     name                of the style
@@ -13,7 +13,10 @@ is data, never code. Its fields:
     photos              {"count", "fingerprint"} of what it was trained on; count 0 for a texture alone
     step                optimizer steps taken
     losses              {term: last logged value}
-    training            optimizer state for resuming; absent from a file made for stylizing alone
+    converted_from      {"file", "sha256"} of another program's weights; its training is unknown, and its step 0
+    changes             [{"step", "fields": {name: [before, now]}}] of a recipe that was changed on the way
+    training            for resuming: optimizer and scaler states, factor of the learning rate, smoothed and least loss;
+                        absent from a file made for stylizing alone
 """
 
 from __future__ import annotations
@@ -21,17 +24,56 @@ from __future__ import annotations
 import contextlib
 import io
 import os
-import pickle
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from texturenet import torchfile
+from texturenet.files import is_plain_name
 from texturenet.generators import GENERATORS, Generator
 
 FORMAT = "texturenet"
 VERSION = 1
 _REQUIRED = ("name", "generator", "weights", "recipe", "perceptual", "step")
+
+
+def _is_plain(value: Any) -> bool:
+    items = value if isinstance(value, list) else [value]
+    return all(item is None or isinstance(item, str | int | float) for item in items)
+
+
+# What each field of a file has to be before anybody works with it.
+_HOLDS: dict[str, Callable[[Any], bool]] = {
+    "name": lambda name: isinstance(name, str),
+    "generator": lambda spec: (
+        isinstance(spec, dict) and isinstance(spec.get("name"), str) and isinstance(spec.get("options"), dict)
+    ),
+    "weights": lambda weights: isinstance(weights, dict),
+    "recipe": lambda recipe: (
+        isinstance(recipe, dict)
+        and all(isinstance(key, str) and _is_plain(value) for key, value in recipe.items())
+        and isinstance(recipe.get("noise_factor"), int | float)
+        and abs(recipe["noise_factor"]) < 1e6
+    ),
+    "perceptual": lambda network: (
+        isinstance(network, dict) and isinstance(network.get("name"), str) and isinstance(network.get("source"), str)
+    ),
+    "step": lambda step: type(step) is int and 0 <= step < 2**63,
+    "photos": lambda photos: isinstance(photos, dict) and type(photos.get("count")) is int,
+    "texture": lambda texture: (
+        isinstance(texture, torch.Tensor)
+        and texture.dtype == torch.uint8
+        and texture.shape[:1] == (3,)
+        and texture.ndim == 3
+    ),
+    "losses": lambda losses: isinstance(losses, dict),
+    "changes": lambda changes: isinstance(changes, list),
+    "training": lambda training: isinstance(training, dict),
+}
+# What a file may ask of a generator: sizes are claims until its weights have been seen to fit.
+_RANGES = {"scales": (1, 12), "width": (1, 1024), "blocks": (0, 64), "noise_channels": (0, 64)}
 
 
 class CheckpointError(ValueError):
@@ -55,6 +97,7 @@ def save(path: Path, **fields: Any) -> None:
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
+        _flush_folder(path.parent)
     except OSError as error:
         with contextlib.suppress(OSError):
             temporary.unlink()
@@ -62,30 +105,47 @@ def save(path: Path, **fields: Any) -> None:
         raise OSError(f"can't write {path}: {error.strerror or error}{kept}") from error
 
 
+def _flush_folder(folder: Path) -> None:
+    """A rename outlives a power cut once its folder is on the disk; some file systems can't be asked for that."""
+    with contextlib.suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
 def load(path: Path) -> dict[str, Any]:
     """A checkpoint's fields, tensors on the CPU. Raises CheckpointError saying what the file is instead."""
     try:
-        content = path.read_bytes()
+        with path.open("rb") as file:
+            magic = file.read(2)
+        if magic != b"PK":  # torch.save writes a zip archive; an older bare pickle is not even opened
+            raise CheckpointError(f"{path} is not a checkpoint")
+        fields = torchfile.read(path)
     except FileNotFoundError:
         raise CheckpointError(f"no checkpoint at {path}; train one with train.py, or check the path") from None
     except OSError as error:
         raise CheckpointError(f"can't read {path}: {error.strerror or error}") from None
-    if not content.startswith(b"PK"):  # torch.save writes a zip archive; an older bare pickle is not even opened
-        raise CheckpointError(f"{path} is not a checkpoint")
-    try:
-        fields = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError:
-        raise CheckpointError(
-            f"{path} holds Python objects, not plain weights, and is not loaded: such a file can run code"
-        ) from None
-    except Exception:  # a damaged archive makes torch's reader raise nearly anything
+    except torchfile.ObjectsError as error:
+        raise CheckpointError(f"{path} holds {error} and is not loaded: such a file can run code") from None
+    except CheckpointError:
+        raise
+    except ValueError:
         raise CheckpointError(f"{path} is damaged or cut short; use an earlier copy or train again") from None
-    if not isinstance(fields, dict) or fields.get("format") != FORMAT:
+    if not isinstance(fields, dict) or not isinstance(fields.get("format"), str) or fields["format"] != FORMAT:
         raise CheckpointError(f"{path} is a file of weights, but of another program than texturenet")
-    if fields.get("version") != VERSION:
-        raise CheckpointError(f"{path} has format version {fields.get('version')}; this texturenet reads {VERSION}")
+    version = fields.get("version")
+    if type(version) is not int or not 0 < version < 10**6:
+        raise CheckpointError(f"{path} has no format version; it is damaged")
+    if version != VERSION:
+        raise CheckpointError(f"{path} has format version {version}; this texturenet reads {VERSION}")
     if missing := [name for name in _REQUIRED if name not in fields]:
         raise CheckpointError(f"{path} lacks {', '.join(missing)}; it is damaged")
+    if wrong := [name for name, holds in _HOLDS.items() if name in fields and not holds(fields[name])]:
+        raise CheckpointError(f"{path} has something else than expected as its {', '.join(wrong)}; it is damaged")
+    if not is_plain_name(fields["name"]):  # results and checkpoints are called after it
+        raise CheckpointError(f"{path} calls its style {fields['name'][:40]!r}, which is no name for a file")
     return fields
 
 
@@ -93,10 +153,18 @@ def build_generator(fields: dict[str, Any]) -> Generator:
     """The generator of a loaded checkpoint, with its weights, in evaluation mode. Raises CheckpointError."""
     spec = fields["generator"]
     try:
-        generator = GENERATORS[spec["name"]](**spec["options"])
-        generator.load_state_dict(fields["weights"])
-    except (KeyError, TypeError, RuntimeError, ValueError) as error:
-        reason = str(error).splitlines()[0]
+        for option, value in spec["options"].items():
+            least, most = _RANGES.get(option, (0, 1))
+            if option in ("normalization", "padding"):
+                if not isinstance(value, str):
+                    raise ValueError(f"its {option} is no name")
+            elif not least <= value <= most:
+                raise ValueError(f"its {option} is not between {least} and {most}")
+        with torch.device("meta"):  # sizes are claims until weights of these sizes have been loaded
+            generator = GENERATORS[spec["name"]](**spec["options"])
+        generator.to_empty(device="cpu").load_state_dict(fields["weights"])
+    except (KeyError, TypeError, RuntimeError, ValueError, AttributeError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise CheckpointError(f"the checkpoint {fields['name']!r} does not fit its own generator: {reason}") from None
     return generator.eval()
 

@@ -7,8 +7,9 @@ it. `Run` is where things go and how often one looks. Neither imports torch, so 
 from __future__ import annotations
 
 import argparse
+import reprlib
 import typing
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import MISSING, Field, dataclass, field, fields
 from pathlib import Path
 from types import UnionType
@@ -19,9 +20,21 @@ PERCEPTUAL = ("auto", "vgg19", "vgg16", "resnet18", "squeezenet1_1", "lite")
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 
 
-def flag(default: Any, group: str, help: str, choices: Iterable[str] | None = None, least: float | None = None) -> Any:
-    """A dataclass field and the command-line flag that sets it."""
-    return field(default=default, metadata={"group": group, "help": help, "choices": choices, "least": least})
+def flag(
+    default: Any,
+    group: str,
+    help: str,
+    choices: Iterable[str] | None = None,
+    least: float | None = None,
+    absent: Callable[[dict[str, Any]], Any] | None = None,
+) -> Any:
+    """A dataclass field and the command-line flag that sets it.
+
+    absent  for a field that changed what a run does when it was added: its value in a file that is older than it, from
+            the other fields' values; without it that is the default
+    """
+    meta = {"group": group, "help": help, "choices": choices, "least": least, "absent": absent}
+    return field(default=default, metadata=meta)
 
 
 @dataclass(frozen=True)
@@ -56,6 +69,7 @@ class Recipe:
         "least and greatest noise_factor that every other step is trained at, the style weighted in proportion: what "
         "stylize.py --noise_factor can then ask for; twice the same number: noise_factor alone",
         least=0,
+        absent=lambda recipe: (recipe["noise_factor"],) * 2,
     )
     normalization: str = flag("instance", "generator", "after every convolution", ("instance", "batch"))
     padding: str | None = flag(
@@ -114,11 +128,20 @@ class Run:
     checkpoint_dir: Path = flag(Path("checkpoints"), "output", "NAME.pt is kept here")
     run_dir: Path = flag(Path("runs"), "output", "NAME/log.jsonl and NAME/previews are kept here")
     save_every: int = flag(200, "output", "steps between checkpoints; Ctrl-C saves too", least=1)
+    keep: int = flag(
+        3, "output", "last checkpoints kept in RUN_DIR/NAME/checkpoints, beside the best one; 0: neither", least=0
+    )
     preview_every: int = flag(100, "output", "steps between previews on held-out photos; 0: none", least=0)
     log_every: int = flag(10, "output", "steps between lines of the log", least=1)
     verbose_every: int = flag(100, "output", "steps between the lines of --verbose", least=1)
     workers: int = flag(2, "machine", "processes that decode photos; 0: in the training process", least=0)
     precision: str = flag("auto", "machine", "of the networks; auto: bf16 where the chip computes in it", PRECISIONS)
+    auto_batch: bool = flag(
+        False, "machine", "pass a batch that does not fit the memory in parts; their gradients are summed"
+    )
+    patience: float = flag(
+        30.0, "machine", "minutes to wait for photos that are away, as on a lost mount; then save and stop", least=0
+    )
 
 
 @dataclass(frozen=True)
@@ -212,14 +235,31 @@ def to_plain(recipe: Any) -> dict[str, Any]:
 
 
 def from_plain(owner: type, values: dict[str, Any]) -> Any:
-    """The inverse of `to_plain`. Unknown names are a ValueError: the file is from a newer version."""
+    """The inverse of `to_plain`. A field that is missing was added later: it takes what the code did without it.
+
+    Raises ValueError for unknown names (the file is from a newer version) and for a value that no flag could have.
+    """
     names = {spec.name: spec for spec in fields(owner)}
-    if unknown := sorted(set(values) - set(names)):
+    if unknown := sorted(map(str, set(values) - set(names))):
         raise ValueError(f"unknown recipe fields {', '.join(unknown)}: made by a newer version of texturenet?")
-    parsed = {}
-    for name, value in values.items():
-        kind, several = _value_type(names[name], owner)
-        if value is not None:
-            value = tuple(kind(item) for item in value) if several else kind(value)
-        parsed[name] = value
-    return owner(**parsed)
+    parsed = {name: _restored(names[name], owner, value) for name, value in values.items()}
+    known = {name: spec.default for name, spec in names.items()} | parsed
+    added = {name: spec.metadata["absent"] for name, spec in names.items() if name not in parsed}
+    return owner(**parsed, **{name: value(known) for name, value in added.items() if value})
+
+
+def _restored(spec: Field[Any], owner: type, value: Any) -> Any:
+    """A plain value as the field's own type. Ranges are the flags' business: a converted style may lie outside."""
+    kind, several = _value_type(spec, owner)
+    if value is None and spec.default is None:
+        return None
+    items = value if several else [value]
+    stored = {float: (float, int), Path: (str,)}.get(kind, (kind,))
+    choices = spec.metadata["choices"]
+    if (
+        not isinstance(items, list | tuple)
+        or any(type(item) not in stored or (choices and item not in choices) for item in items)
+        or (kind is float and not all(abs(item) < 1e38 for item in items))  # infinity, NaN, and what float32 can't hold
+    ):
+        raise ValueError(f"the recipe's {spec.name} is {reprlib.repr(value)}, which it can't be: the file is damaged")
+    return tuple(map(kind, items)) if several else kind(value)

@@ -6,6 +6,7 @@ the same whatever the number of workers or processes, and a run that is resumed 
 
 import contextlib
 import io
+import os
 import signal
 import sys
 from collections.abc import Iterable, Iterator, Sequence
@@ -20,11 +21,19 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from texturenet import images
-from texturenet.images import ImageError
+from texturenet.files import SUFFIXES, ImageError, find_images
 
 MAX_ZOOM = 1.5  # the crop is taken after the shorter side was made 1 to this many times as long as the crop
 TRIES = 10  # photos in a row that may be unreadable before the run gives up
 REPORTS = 5  # unreadable photos that are named, in summaries and in the middle of a run
+
+
+class PhotosAway(OSError):
+    """The photos are away all at once, as on a mount that was lost; they may come back."""
+
+
+class ReaderDied(OSError):
+    """A process that reads photos was killed, or crashed."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +59,7 @@ def find_photos(data_dir: str | Path, categories: Sequence[str] = (), min_size: 
         root.stat()
         annotations = _train_annotations(root)
     except OSError as error:
-        images.find_images(root)  # the line for a folder that is missing or locked
+        find_images(root)  # the line for a folder that is missing or locked
         raise ValueError(f"{root}: could not be read: {error.strerror}") from error
     if annotations:
         index = _coco_photos(root, annotations, categories, min_size)
@@ -81,7 +90,8 @@ class Photos(Dataset[Tensor]):
 
     Every photo is seen once an epoch, epoch e being the items e * N to (e + 1) * N - 1. The crop is what a square of
     `size` would show of the photo with its shorter side at 1 to MAX_ZOOM times `size`, uniformly at random, half of
-    them mirrored; smaller photos are enlarged. A photo that cannot be read gives way to the next of its epoch.
+    them mirrored; smaller photos are enlarged. A photo that cannot be read gives way to the next of its epoch. Where
+    the photos are away all at once, none takes the place of another: PhotosAway is raised.
     """
 
     def __init__(self, paths: Sequence[Path], size: int, seed: int = 0) -> None:
@@ -95,6 +105,12 @@ class Photos(Dataset[Tensor]):
         self._unreadable = torch.zeros(len(self.paths), dtype=torch.uint8).share_memory_()  # type: ignore[no-untyped-call]
 
     @property
+    def away(self) -> bool:
+        """Whether none of a few photos, spread over all, is on the disk."""
+        sample = self.paths[:: -(-len(self.paths) // TRIES)]
+        return not any(map(os.path.exists, sample))  # os.path's: False for a mount that only answers with errors, too
+
+    @property
     def unreadable(self) -> int:
         """How many different photos could not be read so far, over all workers."""
         return int(self._unreadable.sum())
@@ -106,11 +122,15 @@ class Photos(Dataset[Tensor]):
         first: ImageError | None = None
         for i in range(tries):
             photo = int(order[(place + i) % len(self.paths)])
-            try:
-                return self._crop(self.paths[photo], n)
-            except ImageError as error:
-                first = first or error
-                self._report(photo, error)
+            for _ in range(2):  # a mount that was away for a moment must not change the run
+                try:
+                    return self._crop(self.paths[photo], n)
+                except ImageError as error:
+                    trouble = error
+                if self.away:
+                    raise PhotosAway(f"the photos are away, first {trouble}")
+            first = first or trouble
+            self._report(photo, trouble)
         raise ValueError(f"the last {tries} photos could not be read, first {first}: is the disk still there?")
 
     def _permutation(self, epoch: int) -> Tensor:
@@ -153,8 +173,8 @@ def batches(
 
     `batch_size` counts all processes together: process `rank` of `world_size` gets its slice of the same batch.
     `workers`: processes that read ahead (0: none, in this one); the batches do not depend on it.
-    Raises ValueError when `batch_size` cannot be shared out evenly or photos run out, OSError when a worker dies
-    while a batch is awaited; at other moments torch raises its own RuntimeError from a signal handler.
+    Raises, while a batch is awaited, ValueError when too many photos in a row cannot be read, PhotosAway, and
+    ReaderDied when a worker is killed; ValueError at once when `batch_size` cannot be shared out evenly.
     """
     if batch_size < 1 or batch_size % world_size or not 0 <= rank < world_size:
         raise ValueError(
@@ -162,7 +182,7 @@ def batches(
             f"take a multiple of {world_size}, at least {world_size}"
         )
     share = batch_size // world_size
-    loader: DataLoader[Tensor | ValueError] = DataLoader(
+    loader: DataLoader[Tensor | ValueError | PhotosAway] = DataLoader(
         _Excusing(photos),
         batch_sampler=_Steps(start_step * batch_size + rank * share, share, batch_size),
         num_workers=workers,
@@ -174,18 +194,27 @@ def batches(
     return _checked(loader)
 
 
-def _checked(loader: Iterable[Tensor | ValueError]) -> Iterator[Tensor]:
+def _checked(loader: Iterable[Tensor | ValueError | PhotosAway]) -> Iterator[Tensor]:
     """Raises here what went wrong in a worker."""
+    before = signal.getsignal(signal.SIGCHLD)
+    source = iter(loader)
     try:
-        for batch in loader:
-            if isinstance(batch, ValueError):
+        # Torch's handler raises at whatever line is being run when a worker dies, in the middle of an optimizer step
+        # too. Without it the death is noticed within seconds where a batch is awaited.
+        if signal.getsignal(signal.SIGCHLD) is not before:
+            signal.signal(signal.SIGCHLD, before)
+        for batch in source:
+            if isinstance(batch, Exception):
                 raise batch
             yield batch
-    except RuntimeError as error:
-        reason = str(error).splitlines()[0]
-        if "killed by signal" not in reason and "exited unexpectedly" not in reason:
+    except (RuntimeError, ConnectionError, EOFError, FileNotFoundError) as error:
+        # A worker that dies while it hands a batch over leaves a broken socket behind.
+        reason = str(error).partition("\n")[0] or type(error).__name__
+        if isinstance(error, RuntimeError) and "killed by signal" not in reason and "exited unexp" not in reason:
             raise
-        raise OSError(f"a process that reads photos died ({reason}): use fewer workers, or 0") from error
+        raise ReaderDied(f"a process that reads photos died ({reason}): use fewer workers, or 0") from error
+    finally:
+        del source  # the error's traceback would keep it, and its workers, alive
 
 
 class _Steps(Sampler[list[int]]):
@@ -201,22 +230,24 @@ class _Steps(Sampler[list[int]]):
             first += self.stride
 
 
-class _Excusing(Dataset["Tensor | ValueError"]):
-    """Hands a ValueError over instead of raising it: raised in a worker it would arrive as a page of traceback."""
+class _Excusing(Dataset["Tensor | ValueError | PhotosAway"]):
+    """Hands an error over instead of raising it: raised in a worker it would arrive as a page of traceback."""
 
     def __init__(self, photos: Photos) -> None:
         self.photos = photos
 
-    def __getitem__(self, n: int) -> Tensor | ValueError:
+    def __getitem__(self, n: int) -> Tensor | ValueError | PhotosAway:
         try:
             return self.photos[n]
         except ValueError as error:
             return ValueError(str(error))
+        except PhotosAway as error:
+            return error
 
 
-def _stack(items: list[Tensor | ValueError]) -> Tensor | ValueError:
+def _stack(items: list[Tensor | ValueError | PhotosAway]) -> Tensor | ValueError | PhotosAway:
     for item in items:
-        if isinstance(item, ValueError):
+        if isinstance(item, Exception):
             return item
     return torch.stack([item for item in items if isinstance(item, Tensor)])  # (B, 3, S, S)
 
@@ -262,11 +293,11 @@ def _coco_photos(root: Path, annotations: list[Path], categories: Sequence[str],
             coco = COCO(str(json))
             if not coco.imgs:
                 raise ValueError("it lists no pictures")
-            known = {category["name"]: category["id"] for category in coco.cats.values()}
+            known = {str(category["name"]): category["id"] for category in coco.cats.values()}
             photos = sorted(coco.imgs.items())
-            sizes = {i: min(photo.get("width", min_size), photo.get("height", min_size)) for i, photo in photos}
+            sizes = {i: min(int(photo.get(side, min_size)) for side in ("width", "height")) for i, photo in photos}
             files = {i: folder / photo["file_name"] for i, photo in photos}
-        except (ValueError, KeyError, TypeError, AttributeError, AssertionError, OSError) as error:
+        except Exception as error:  # a damaged file makes pycocotools raise nearly anything
             raise ValueError(f"{json}: not a COCO annotation file ({error}): download or unpack it again") from error
     unknown = [name for name in categories if name not in known]
     if unknown:
@@ -290,7 +321,7 @@ def _coco_photos(root: Path, annotations: list[Path], categories: Sequence[str],
 def _folder_photos(root: Path, min_size: int) -> PhotoIndex:
     skipped: list[tuple[Path, str]] = []
     # Photo sets named by number or hash often have no suffix; what such a file is, its header says.
-    found = images.find_images(root, images.SUFFIXES | {""}, lambda path, why: skipped.append((path, f"{path}: {why}")))
+    found = find_images(root, SUFFIXES | {""}, lambda path, why: skipped.append((path, f"{path}: {why}")))
 
     def fault(path: Path) -> str | None:
         try:

@@ -9,7 +9,7 @@ import hashlib
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +17,13 @@ import torch
 from torch import Tensor
 
 from texturenet import checkpoint, data, images
-from texturenet.config import Recipe, Run, from_plain
+from texturenet.config import Recipe, Run, from_plain, to_plain
+from texturenet.files import is_plain_name
 from texturenet.perceptual import Encoder, load_encoder
+from texturenet.processes import ALONE, Processes
 
 PREVIEW_PHOTOS = 3
+SHAPES = ("generator", "scales", "width", "noise_channels", "normalization")  # weights fit no other value of these
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,8 @@ class Job:
     encoder: Encoder
     device: torch.device
     resumed: dict[str, Any] | None  # fields of the checkpoint to go on from
+    changes: list[dict[str, Any]]  # of the recipe on the way, see checkpoint.py
+    processes: Processes
 
     @property
     def path(self) -> Path:
@@ -59,27 +64,31 @@ def prepare(
     device: torch.device,
     resume: Path | str | None = None,
     say: Callable[[str], None] = print,
+    with_changes: bool = False,
+    processes: Processes = ALONE,
 ) -> Job:
     """Check every input before the first step, so that a run fails in its first seconds or not at all.
 
     recipe_given  the Recipe's fields that the user asked for; a resumed run takes the others from its checkpoint
-    resume        a checkpoint, "auto" for the one of the run's name, or None
+    resume        a checkpoint; "last": that of the run's name; "auto": that one if it is there; or None
     say           receives one line for each choice that was made for the user
+    with_changes  whether a resumed run may have another recipe
+    processes     that train together; a run that torchrun starts again goes on from its checkpoint by itself
     Raises ValueError or OSError, one line.
     """
     texture_name = run.name or texture_path.stem
-    resumed = None
-    if resume is not None:
-        resume_path = run.checkpoint_dir / f"{texture_name}.pt" if resume == "auto" else Path(resume)
-        resumed = checkpoint.load(resume_path)
-        if "training" not in resumed:
-            raise ValueError(f"{resume_path} was made for stylizing alone and can't be resumed")
-    recipe = _recipe(recipe_given, resumed)
-    if resumed and resumed["step"] >= recipe.iterations:
-        raise ValueError(f"{resume_path} has all its {resumed['step']} steps; ask for more with --iterations")
-
+    if not is_plain_name(texture_name):
+        raise ValueError(
+            f"a style can't be called {texture_name!r}: give a --name without folders, 100 letters at most"
+        )
+    resumed = _resumed(resume, run, texture_name, processes, say)
     for folder in (run.checkpoint_dir, run.run_dir):
         _require_writable(folder)
+    before = from_plain(Recipe, resumed["recipe"]) if resumed else Recipe()
+    if resumed and recipe_given.get("perceptual") == "auto":  # whatever it was
+        recipe_given = {name: value for name, value in recipe_given.items() if name != "perceptual"}
+    recipe = replace(before, **recipe_given)
+    processes.share(recipe.batch_size)
     texture = images.load_image(texture_path, recipe.style_size)
     if data_dir is None:
         say("no --data_dir: learning the texture alone, from noise")
@@ -102,13 +111,47 @@ def prepare(
         style_layers=tuple(encoder.resolve(recipe.style_layers or encoder.style_layers)),
         content_layers=tuple(encoder.resolve(recipe.content_layers or encoder.content_layers)),
     )
+    changes: list[dict[str, Any]] = []
     if resumed:
+        changes = [*resumed.get("changes", []), *_changed(before, recipe, resumed["step"], with_changes, say)]
+        if resumed["step"] >= recipe.iterations:
+            line = f"{run.checkpoint_dir / resumed['name']}.pt has all its {resumed['step']} steps"
+            if resume != "auto" and not processes.restarts:
+                raise ValueError(f"{line}; ask for more with --iterations")
+            say(line)
         _same_texture(resumed, texture)
         _same_photos(resumed, photos, say)
         name = resumed["name"]
+    elif processes.restarts is not None:
+        name = _own_name(texture_name, run)  # a run that is started again has to find its checkpoint
     else:
         name = _free_name(texture_name, run, say)
-    return Job(recipe, run, name, texture, photos, held_out or photos[:PREVIEW_PHOTOS], encoder, device, resumed)
+    if recipe.normalization == "batch" and processes.size > 1:
+        say("batch norm sees the photos of its own process alone: not the run that one process would make")
+    preview_photos = held_out or photos[:PREVIEW_PHOTOS]
+    return Job(recipe, run, name, texture, photos, preview_photos, encoder, device, resumed, changes, processes)
+
+
+def _resumed(
+    resume: Path | str | None, run: Run, name: str, processes: Processes, say: Callable[[str], None]
+) -> dict[str, Any] | None:
+    """The fields of the checkpoint to go on from, or None."""
+    path = run.checkpoint_dir / f"{name}.pt"
+    if resume not in (None, "auto", "last"):
+        path = Path(str(resume))
+        own = run.checkpoint_dir / f"{checkpoint.load(path)['name']}.pt"
+        path = own if processes.restarts and own.exists() else path
+    if processes.restarts and path.exists():
+        say(f"started again by torchrun ({processes.restarts}): going on from {path}")
+    elif resume == "auto" and not path.exists():
+        say(f"no checkpoint at {path} yet: a new run")
+        return None
+    elif resume is None:
+        return None
+    found = checkpoint.load(path)
+    if "training" not in found:
+        raise ValueError(f"{path} was made for stylizing alone and can't be resumed")
+    return found
 
 
 def _require_writable(folder: Path) -> None:
@@ -120,16 +163,24 @@ def _require_writable(folder: Path) -> None:
         raise OSError(f"can't write to {folder}: {error.strerror}; choose another folder") from None
 
 
-def _recipe(asked: dict[str, Any], resumed: dict[str, Any] | None) -> Recipe:
-    if resumed is None:
-        return Recipe(**asked)
-    before = from_plain(Recipe, resumed["recipe"])
-    changed = [name for name, value in asked.items() if name != "iterations" and getattr(before, name) != value]
-    if changed:
-        fields = ", ".join(f"{name} ({getattr(before, name)} before, {asked[name]} now)" for name in changed)
-        raise ValueError(f"can't resume with another recipe: {fields}; leave these flags out, or start a new run")
-    again: Recipe = replace(before, **asked)
-    return again
+def _changed(before: Recipe, now: Recipe, step: int, allowed: bool, say: Callable[[str], None]) -> list[dict[str, Any]]:
+    """The entry of a checkpoint's `changes` for a recipe that differs, if it does. ValueError if it may not."""
+    old, new = to_plain(before), to_plain(now)
+    names = [spec.name for spec in fields(Recipe) if spec.name != "iterations" and old[spec.name] != new[spec.name]]
+    if not names:
+        return []
+    listed = ", ".join(f"{name} ({old[name]} before, {new[name]} now)" for name in names)
+    if fixed := [name for name in names if name in SHAPES]:
+        raise ValueError(
+            f"can't resume with another recipe: {listed}; the weights fit no other {', '.join(fixed)}: start a new run"
+        )
+    if not allowed:
+        raise ValueError(
+            f"can't resume with another recipe: {listed}; leave these flags out, start a new run, or have the rest of "
+            "this one changed (--resume_with_changes)"
+        )
+    say(f"from step {step} on with another recipe: {listed}")
+    return [{"step": step, "fields": {name: [old[name], new[name]] for name in names}}]
 
 
 def fingerprint(photos: Sequence[Path]) -> dict[str, Any]:
@@ -157,13 +208,19 @@ def _same_photos(resumed: dict[str, Any], photos: Sequence[Path], say: Callable[
         say(f"other photos than before ({before['count']} then, {now['count']} now): not exactly the same run any more")
 
 
+def _own_name(name: str, run: Run) -> str:
+    """The name itself, for a run whose name has to be told from its flags alone."""
+    path = run.checkpoint_dir / f"{name}.pt"
+    if path.exists():
+        raise ValueError(f"{path} exists; go on with it (--resume), or give another --name")
+    return name
+
+
 def _free_name(name: str, run: Run, say: Callable[[str], None]) -> str:
     """The name itself if the user chose it, else the first that overwrites no checkpoint."""
     taken = run.checkpoint_dir / f"{name}.pt"
-    if not taken.exists():
-        return name
-    if run.name is not None:
-        raise ValueError(f"{taken} exists; go on with it (--resume), or give another --name")
+    if run.name is not None or not taken.exists():
+        return _own_name(name, run)
     number = next(n for n in range(2, sys.maxsize) if not (run.checkpoint_dir / f"{name}-{n}.pt").exists())
     say(f"{taken} exists and is kept: this run is called {name}-{number} (--resume goes on with an earlier one)")
     return f"{name}-{number}"

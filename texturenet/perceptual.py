@@ -58,6 +58,8 @@ _torchvision_operators = _define_missing_torchvision_operators()
 
 from torchvision import models  # noqa: E402  the operators above have to stand first
 
+from texturenet import torchfile  # noqa: E402
+
 # Mean and standard deviation per RGB channel, of images in [0, 1].
 PREPROCESS = {
     "torchvision": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
@@ -337,11 +339,9 @@ def _canonical_keys(name: str, state: dict[str, Tensor]) -> dict[str, Tensor]:
     chain = tuple(_unfilled(name))
     # torchvision numbers the same chain, except that VGG's last pooling and squeezenet's classifier follow after it.
     return {
-        f"{chain[int(index)]}.{rest}": value
+        f"{chain[int(match[1])]}.{match[2]}": value
         for key, value in state.items()
-        if key.startswith("features.")
-        for index, rest in [key.removeprefix("features.").split(".", 1)]
-        if int(index) < len(chain)
+        if (match := re.fullmatch(r"features\.(\d{1,3})\.(.+)", key)) and int(match[1]) < len(chain)
     }
 
 
@@ -357,13 +357,16 @@ def _name_of_state(state: dict[str, Tensor]) -> str:
 
 def _read_weights_file(path: Path, preprocess: str | None) -> tuple[dict[str, Tensor], str, str]:
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        state = torchfile.read(path)
     except FileNotFoundError:
         raise ValueError(f"no perceptual weights at {path}; give a file, or --perceptual lite") from None
-    except Exception as error:
-        reason = str(error).splitlines()[0][:80]
-        raise ValueError(f"{path} is not a file of network weights ({reason}); --perceptual lite needs none") from None
-    if not isinstance(state, dict) or not state or not all(isinstance(value, Tensor) for value in state.values()):
+    except (ValueError, OSError) as error:
+        raise ValueError(f"{path} is not a file of network weights ({error}); --perceptual lite needs none") from None
+    if (
+        not isinstance(state, dict)
+        or not state
+        or not all(isinstance(key, str) and isinstance(value, Tensor) for key, value in state.items())
+    ):
         raise ValueError(f"{path} is not a plain dict of network weights; --perceptual lite needs no file")
     if preprocess is not None:
         return state, preprocess, f"{path} ({preprocess} preprocessing)"

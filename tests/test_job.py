@@ -1,0 +1,110 @@
+"""Going on with a run: what may change, what is refused, and where torchrun starts again."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from test_trainer import TINY, job
+
+from texturenet import checkpoint
+from texturenet.config import Recipe, Run, from_plain
+from texturenet.job import prepare
+from texturenet.processes import Processes
+from texturenet.trainer import train
+
+
+@pytest.fixture
+def trained(tmp_path: Path, texture_path: Path, photo_dir: Path) -> Path:
+    return train(job(tmp_path, texture_path, photo_dir, {"iterations": 2}))
+
+
+def resumed(tmp_path: Path, texture_path: Path, photo_dir: Path, say: list[str], **options: Any) -> Any:
+    places = Run(name="s", checkpoint_dir=tmp_path / "checkpoints", run_dir=tmp_path / "runs", workers=0)
+    given = options.pop("given", {"iterations": 4})
+    cpu = torch.device("cpu")
+    return prepare(given, places, texture_path, photo_dir, (), cpu, say=say.append, **options)
+
+
+def test_changes_are_said_and_kept(trained: Path, tmp_path: Path, texture_path: Path, photo_dir: Path) -> None:
+    given = {"iterations": 4, "tv_weight": 3.0, "style_weights": (1.0,) * 5}
+    with pytest.raises(ValueError, match=r"tv_weight \(1.0 before, 3.0 now\); .*--resume_with_changes"):
+        resumed(tmp_path, texture_path, photo_dir, [], given=given, resume="last")
+    said: list[str] = []
+    prepared = resumed(tmp_path, texture_path, photo_dir, said, given=given, resume="last", with_changes=True)
+    (line,) = [line for line in said if "another recipe" in line]
+    assert line.startswith("from step 2 on with another recipe: style_weights ([5.0, 6.0, 2.0, 2.0, 2.0] before, ")
+    train(prepared)
+    after = checkpoint.load(trained)
+    assert after["recipe"]["tv_weight"] == 3.0
+    assert after["changes"] == [
+        {"step": 2, "fields": {"style_weights": [[5.0, 6.0, 2.0, 2.0, 2.0], [1.0] * 5], "tv_weight": [1.0, 3.0]}}
+    ]
+    again = resumed(tmp_path, texture_path, photo_dir, [], given={"iterations": 5, "tv_weight": 3.0}, resume="last")
+    assert again.changes == after["changes"]
+
+
+@pytest.mark.usefixtures("trained")
+def test_weights_that_would_not_fit(tmp_path: Path, texture_path: Path, photo_dir: Path) -> None:
+    given = {"iterations": 4, "width": 8}
+    with pytest.raises(ValueError, match=r"width \(4 before, 8 now\); the weights fit no other width"):
+        resumed(tmp_path, texture_path, photo_dir, [], given=given, resume="last", with_changes=True)
+
+
+def test_the_same_command_goes_on(trained: Path, tmp_path: Path, texture_path: Path, photo_dir: Path) -> None:
+    """`auto`, layers by their default names and the rest of the first command are no changes."""
+    given = TINY | {"iterations": 4, "perceptual": "auto"}
+    assert resumed(tmp_path, texture_path, photo_dir, [], given=given, resume="last").start_step == 2
+    assert checkpoint.load(trained)["recipe"]["perceptual"] == "lite"
+
+
+def test_auto_begins_where_there_is_nothing_to_go_on_with(tmp_path: Path, texture_path: Path, photo_dir: Path) -> None:
+    said: list[str] = []
+    prepared = resumed(tmp_path, texture_path, photo_dir, said, given=TINY, resume="auto")
+    assert prepared.start_step == 0 and prepared.name == "s"
+    assert f"no checkpoint at {prepared.path} yet: a new run" in said
+    train(prepared)
+    assert resumed(tmp_path, texture_path, photo_dir, said, given={"iterations": 9}, resume="auto").start_step == 4
+    finished = resumed(tmp_path, texture_path, photo_dir, said, given={}, resume="auto")  # started again after its end
+    assert f"{prepared.path} has all its 4 steps" in said
+    assert train(finished) == prepared.path
+    with pytest.raises(ValueError, match="no checkpoint at"):
+        prepare({}, Run(name="t"), texture_path, photo_dir, (), torch.device("cpu"), "last", lambda _: None)
+
+
+def test_torchrun_starts_again_from_the_last_checkpoint(
+    trained: Path, tmp_path: Path, texture_path: Path, photo_dir: Path
+) -> None:
+    said: list[str] = []
+    first = Processes(0, 2, restarts=0)
+    with pytest.raises(ValueError, match=r"s.pt exists; go on with it \(--resume\), or give another --name"):
+        resumed(tmp_path, texture_path, photo_dir, said, given=TINY, processes=first)
+    again = Processes(0, 2, restarts=1)
+    given = TINY | {"iterations": 4}
+    assert resumed(tmp_path, texture_path, photo_dir, said, given=given, processes=again).start_step == 2
+    assert f"started again by torchrun (1): going on from {trained}" in said
+    copy = tmp_path / "earlier.pt"
+    fields = checkpoint.load(trained) | {"step": 1}
+    checkpoint.save(copy, **{name: value for name, value in fields.items() if name not in ("format", "version")})
+    assert resumed(tmp_path, texture_path, photo_dir, said, resume=copy, processes=first).start_step == 1
+    assert resumed(tmp_path, texture_path, photo_dir, said, resume=copy, processes=again).start_step == 2
+
+
+def test_batch_that_cannot_be_shared_out(tmp_path: Path, texture_path: Path, photo_dir: Path) -> None:
+    with pytest.raises(ValueError, match="batch_size 2 can't be shared out among 3 processes; give 3 or another"):
+        resumed(tmp_path, texture_path, photo_dir, [], given=TINY, processes=Processes(0, 3))
+
+
+def test_field_that_is_younger_than_the_file_takes_what_the_code_did() -> None:
+    assert from_plain(Recipe, {"noise_factor": 0.5}).noise_range == (0.5, 0.5)
+    assert from_plain(Recipe, {}).noise_range == (1.0, 1.0)
+    assert Recipe().noise_range == (0.0, 2.0)
+    assert from_plain(Recipe, {}).diversity_weight == 0
+
+
+@pytest.mark.parametrize("name", ["../elsewhere", "a/b", ".hidden", "x" * 101])
+def test_name_that_is_none_for_a_file(name: str, tmp_path: Path, texture_path: Path) -> None:
+    run = Run(name=name, checkpoint_dir=tmp_path / "checkpoints", run_dir=tmp_path / "runs")
+    with pytest.raises(ValueError, match=r"a style can't be called '.*': give a --name without folders"):
+        prepare({}, run, texture_path, None, (), torch.device("cpu"))
+    assert not (tmp_path / "checkpoints").exists()
