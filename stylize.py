@@ -6,6 +6,7 @@ python stylize.py --model mosaic holiday/ -o painted/ --skip_existing    a folde
 python stylize.py --model mosaic --segments coco.json --segments_category person img.jpg
 python stylize.py --grid img.jpg                                         a sheet of all styles that ship (--list)
 python stylize.py --model checkpoints/peppers.pt --size 1024x768         the texture itself, of any size
+torchrun --nproc_per_node=4 stylize.py --model mosaic --cuda holiday/    each file by one of four processes
 python stylize.py --method gatys --texture mosaic.jpg img.jpg            Gatys' optimisation of the pixels: minutes
 docs/stylize.md shows what each flag does.
 """
@@ -124,11 +125,11 @@ def network(flags: argparse.Namespace) -> tuple[str, Paint]:
     from texturenet import styles
 
     models = [styles.find(model) for model in flags.model or ()]  # a misspelt name fails before torch loads
-    from texturenet import devices
+    from texturenet import devices, processes
     from texturenet.painting import Painter
 
     seed = given(flags, GatysRecipe).get("seed", 0)
-    device = devices.resolve_device(flags.device)
+    device = processes.own_device(devices.resolve_device(flags.device))
     memory = flags.max_memory and int(flags.max_memory * 2**30)
     painter = Painter(models, Look(**given(flags, Look)), seed, device, memory)
     if flags.pictures and not painter.paints_photos:
@@ -179,7 +180,7 @@ def main(argv: list[str] | None = None) -> int:
     if trouble := check(flags):
         cli.error(trouble)
     name, paint = iterative(flags) if flags.method == "gatys" else network(flags)
-    from texturenet import folders  # torch loads in seconds, after --help and typing errors
+    from texturenet import folders, processes  # torch loads in seconds, after --help and typing errors
 
     if not flags.pictures:
         height, width = texture_size(flags)
@@ -189,7 +190,7 @@ def main(argv: list[str] | None = None) -> int:
         print(paint(None, target))
         return 0
     work = folders.plan(flags.pictures, flags.output, name, flags.name)
-    return folders.paint_all(work, paint, flags.skip_existing)
+    return folders.paint_all(processes.own_share(work), paint, flags.skip_existing)
 
 
 if __name__ == "__main__":

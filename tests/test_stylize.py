@@ -2,6 +2,8 @@
 
 import dataclasses
 import importlib.util
+import subprocess
+import sys
 from pathlib import Path
 from types import ModuleType
 
@@ -188,6 +190,21 @@ def test_bad_input_is_one_line(stylize: ModuleType, words: str, message: str) ->
     with pytest.raises(ValueError) as caught:
         stylize.main([*NET, *words.split()])
     assert message in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.slow
+def test_two_processes_paint_each_file_once_and_can_go_on(folder: Path) -> None:
+    """As torchrun starts them; a second run paints what the first one lacks."""
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
+    command = [*launch, str(ROOT / "stylize.py"), *NET, "in", "-o", "out", "--skip_existing"]
+
+    def painted() -> list[str]:
+        ended = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300)
+        return sorted(line for line in ended.stdout.splitlines() if line.endswith(".png"))
+
+    assert painted() == [f"out/{seed}-checks.png" for seed in range(3)]
+    (folder / "out/1-checks.png").unlink()
+    assert painted() == ["out/1-checks.png"]
 
 
 def test_help_is_grouped(stylize: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:

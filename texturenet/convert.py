@@ -10,7 +10,7 @@ The network of pytorch/examples/fast_neural_style is Johnson's with instance nor
 * For the same reason the biases before a norm change nothing, and are left out.
 * The statistics that files from before torch 0.4 hold for each instance norm were never used in painting.
 A picture whose sides are no multiples of 4 comes back larger from that network; ours continues it by reflection first,
-and crops, so the last rows and columns differ.
+and crops; the instance norms see another picture then, and so the whole result differs a little.
 """
 
 from __future__ import annotations

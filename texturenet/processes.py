@@ -1,0 +1,123 @@
+"""Several processes that train one style or paint one folder together, as torchrun starts them; one is a case of it.
+
+In training, each passes its share of the step's batch and averages its gradients with the others, so that all take the
+same Adam step: plain data parallelism, in one message per step. It is written with torch.distributed's collectives, not with
+DistributedDataParallel: the generator's gradients are half a megabyte, so there is nothing to hide behind the backward
+pass, and a step is free to paint twice (`stability_weight`) or in parts (`--auto_batch`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TypeVar
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+
+Work = TypeVar("Work")
+
+
+class ProcessLost(OSError):
+    """Another process of the run ended or does not answer."""
+
+
+@dataclass(frozen=True)
+class Processes:
+    """This process among those of its run.
+
+    rank      0 is the one that reports and saves
+    restarts  how often torchrun has started the run again; None: torchrun is not there
+    """
+
+    rank: int = 0
+    size: int = 1
+    restarts: int | None = None
+
+    def share(self, batch_size: int) -> slice:
+        """The pictures of a step's batch that are this process's. ValueError when they can't be shared out evenly."""
+        if batch_size % self.size:
+            fits = max(batch_size // self.size, 1) * self.size
+            raise ValueError(
+                f"batch_size {batch_size} can't be shared out among {self.size} processes; give {fits} or another "
+                f"multiple of {self.size}"
+            )
+        share = batch_size // self.size
+        return slice(self.rank * share, (self.rank + 1) * share)
+
+    def average(self, tensors: Sequence[Tensor]) -> None:
+        """Replace tensors of one device and type by their mean over all processes, in one message."""
+        if self.size == 1:
+            return
+        flat = torch.cat([tensor.reshape(-1) for tensor in tensors])
+        with _one_line():
+            dist.all_reduce(flat)
+        flat /= self.size
+        for tensor, mean in zip(tensors, torch.split(flat, [tensor.numel() for tensor in tensors]), strict=True):
+            tensor.copy_(mean.view_as(tensor))
+
+    def any(self, here: bool) -> bool:
+        """Whether it is so in any process. Said over the CPU: no process waits for its GPU."""
+        if self.size == 1:
+            return here
+        flag = torch.tensor([float(here)])
+        with _one_line():
+            dist.all_reduce(flag, dist.ReduceOp.MAX)
+        return bool(flag.item())
+
+
+ALONE = Processes()
+
+
+def launched() -> bool:
+    """Whether torchrun, or what sets its variables, started this process."""
+    return "RANK" in os.environ and "WORLD_SIZE" in os.environ
+
+
+def own_device(device: torch.device) -> torch.device:
+    """Of several GPUs, this process's: the one of its place on the machine. ValueError if there are too few."""
+    if not launched() or device.type != "cuda":
+        return device
+    place, count = int(os.environ.get("LOCAL_RANK", "0")), torch.cuda.device_count()
+    if place >= count:
+        raise ValueError(f"process {place} of this machine has no GPU, there are {count}: --nproc_per_node={count}")
+    return torch.device("cuda", place)
+
+
+def own_share(work: Sequence[Work]) -> Sequence[Work]:
+    """Of pieces of work that need no word between the processes, this process's: each piece is exactly one's."""
+    if not launched():
+        return work
+    return work[int(os.environ["RANK"]) :: int(os.environ["WORLD_SIZE"])]
+
+
+@contextlib.contextmanager
+def joined(device: torch.device, patience: float) -> Iterator[Processes]:
+    """Within, this process is one of its run.
+
+    patience  seconds that one process may keep the others waiting
+    """
+    if not launched():
+        yield ALONE
+        return
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
+    with _one_line():
+        dist.init_process_group(backend, timeout=timedelta(seconds=patience))
+    yield Processes(dist.get_rank(), dist.get_world_size(), int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")))
+    dist.destroy_process_group()  # not after an error: it would wait for a process that is lost
+
+
+@contextlib.contextmanager
+def _one_line() -> Iterator[None]:
+    try:
+        yield
+    except RuntimeError as error:  # torch has no narrower one that gloo's and NCCL's share
+        reason = str(error).strip().splitlines()[0].partition(". ")[0]
+        raise ProcessLost(f"lost the other processes of the run ({reason}); go on with --resume") from error
