@@ -5,15 +5,24 @@ python train.py --data_dir coco/ --texture mosaic.jpg --cuda --viz       a COCO 
 python train.py --data_dir photos/ --texture mosaic.jpg --perceptual lite --iterations 600     a laptop
 python train.py --texture peppers.jpg                                    the texture alone, from noise
 python train.py --data_dir coco/ --texture mosaic.jpg --resume           go on with a run that was stopped
+torchrun --nproc_per_node=4 train.py --data_dir coco/ --texture mosaic.jpg --cuda     four GPUs
 """
+
+from __future__ import annotations
 
 import argparse
 import contextlib
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from texturenet.config import Recipe, Run, add_flags, given
 from texturenet.presets import TRAIN_PRESETS, preset
+
+if TYPE_CHECKING:
+    import torch
+
+    from texturenet.processes import Processes
 
 
 def parser() -> argparse.ArgumentParser:
@@ -46,10 +55,16 @@ def parser() -> argparse.ArgumentParser:
     output.add_argument(
         "--resume",
         nargs="?",
-        const="auto",
+        const="last",
         default=None,
         metavar="FILE",
-        help="go on from a checkpoint (default: NAME.pt)",
+        help="go on from a checkpoint (default: NAME.pt); auto: from NAME.pt if it is there, else begin",
+    )
+    output.add_argument(
+        "--resume_with_changes",
+        action="store_true",
+        default=False,
+        help="resume although flags of the recipe changed; what changed is said, and kept in the checkpoint",
     )
     output.add_argument("--verbose", action="store_true", default=False, help="print the losses every --verbose_every")
     output.add_argument("--viz", action="store_true", default=False, help="curves and previews in visdom")
@@ -64,42 +79,59 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> int:
     flags = parser().parse_args(argv)
     recipe = preset(flags.preset, TRAIN_PRESETS) | given(flags, Recipe)
-    from texturenet import devices, monitor, trainer  # torch loads in seconds, after --help and typing errors
+    from texturenet import devices, processes  # torch loads in seconds, after --help and typing errors
+
+    device = processes.own_device(devices.resolve_device(flags.device))
+    run = Run(**given(flags, Run))
+    # One process may wait for its photos as long as it has patience; so must the others for it.
+    with processes.joined(device, 60 * run.patience + 300) as crew:
+        return train(flags, recipe, run, device, crew)
+
+
+def train(flags: argparse.Namespace, recipe: dict[str, Any], run: Run, device: torch.device, crew: Processes) -> int:
+    """Prepare, watch and run one training; returns the exit code."""
+    from texturenet import devices, monitor, recovery, trainer
     from texturenet.job import prepare
 
-    device = devices.resolve_device(flags.device)
-    print(f"device: {devices.describe(device)}")
+    say = print if crew.rank == 0 else lambda _line: None
+    among = f", {crew.size} processes" if crew.size > 1 else ""
+    say(f"device: {devices.describe(device)}{among}")
     job = prepare(
         recipe,
-        Run(**given(flags, Run)),
+        run,
         flags.texture,
         flags.data_dir,
         flags.categories,
         device,
-        flags.resume,
+        flags.resume or ("last" if flags.resume_with_changes else None),
+        say,
+        flags.resume_with_changes,
+        crew,
     )
     log_path = job.run_dir / "log.jsonl"
-    bar = monitor.ProgressBar(job.recipe.iterations, job.start_step, job.run.verbose_every if flags.verbose else 0)
-    listeners: list[monitor.Listener] = [bar, monitor.JsonlLog(log_path, job.start_step)]
-    if flags.viz:
-        from texturenet.visdom_monitor import VisdomMonitor
+    listeners: list[monitor.Listener] = []
+    if crew.rank == 0:
+        bar = monitor.ProgressBar(job.recipe.iterations, job.start_step, run.verbose_every if flags.verbose else 0)
+        listeners = [bar, monitor.JsonlLog(log_path, job.start_step)]
+        if flags.viz:
+            from texturenet.visdom_monitor import VisdomMonitor
 
-        history = monitor.read_log(log_path) if job.resumed else []
-        env = f"texturenet_{job.name}"
-        listeners.append(VisdomMonitor(flags.visdom_server, flags.visdom_port, env, history, log_path))
+            history = monitor.read_log(log_path) if job.resumed else []
+            env = f"texturenet_{job.name}"
+            listeners.append(VisdomMonitor(flags.visdom_server, flags.visdom_port, env, history, log_path))
     try:
         with contextlib.ExitStack() as closing:
             for listener in listeners:
                 closing.callback(listener.close)
             path = trainer.train(job, listeners)
-    except trainer.Interrupted as stop:  # said after the bar is closed
-        print(f"{stop}; go on with: python train.py ... --resume {job.path}")
+    except recovery.Interrupted as stop:  # said after the bar is closed
+        say(f"{stop}; go on with: python train.py ... --resume {job.path}")
         return stop.exit_code
-    print(f"log: {log_path}\ncheckpoint: {path}")
+    say(f"log: {log_path}\ncheckpoint: {path}")
     if job.photos:
-        print(f"try it: python stylize.py --model {path} PICTURE")
+        say(f"try it: python stylize.py --model {path} PICTURE")
     else:
-        print(f"try it: python stylize.py --model {path} --size 1024x768")
+        say(f"try it: python stylize.py --model {path} --size 1024x768")
     return 0
 
 

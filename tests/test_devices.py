@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from texturenet.devices import describe, free_memory, place, resolve_device, resolve_precision
+from texturenet.devices import describe, free_memory, place, resolve_device, resolve_precision, used_memory
 
 
 def test_auto_takes_what_there_is() -> None:
@@ -35,3 +35,10 @@ def test_place_sets_the_layout() -> None:
 def test_free_memory_is_known_here() -> None:
     free = free_memory(torch.device("cpu"))
     assert free is None or 2**20 < free < 2**50
+
+
+def test_used_memory_grows_with_what_is_held() -> None:
+    cpu = torch.device("cpu")
+    if before := used_memory(cpu):  # 0: it can't be told here
+        held = torch.ones(2**25)
+        assert used_memory(cpu) - before > 0.9 * held.nbytes

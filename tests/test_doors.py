@@ -83,7 +83,7 @@ def test_stylize_a_folder_goes_past_a_bad_file(workshop: Path, tmp_path: Path) -
     images.save_image(picture(20, 30), folder / "good.png")
     (folder / "bad.jpg").write_text("text")
     ended = door("stylize.py", "--model", workshop / "checkpoints/checks.pt", "in", "-o", "out", cwd=tmp_path)
-    assert_refused(ended, "1 of 2 pictures failed")
+    assert_refused(ended, "1 of 2 pictures painted, 1 failed: in/deep/bad.jpg")
     assert "in/deep/bad.jpg: not a picture" in ended.stderr
     assert [path.name for path in (tmp_path / "out" / "deep").iterdir()] == ["good-checks.png"]
 

@@ -14,8 +14,8 @@ from torch import Tensor
 
 from texturenet import checkpoint, evaluate, gatys, grid, images, judging, matched, reports, sweeps, yardstick
 from texturenet.config import Recipe, to_plain
-from texturenet.presets import GatysRecipe
 from texturenet.learner import build
+from texturenet.presets import GatysRecipe
 
 SIZE = 32
 RECIPE = Recipe(

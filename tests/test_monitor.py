@@ -108,7 +108,9 @@ def test_place_that_cannot_be_written_stops_nothing(tmp_path: Path, capsys: pyte
     assert capsys.readouterr().err.count("\n") == 1
 
 
-def test_line_cut_by_a_full_disk_costs_only_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_line_cut_by_a_full_disk_is_finished_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     log = JsonlLog(tmp_path / "log.jsonl")
     log.on_step(event(1))
     write = monitor.os.write
@@ -117,7 +119,28 @@ def test_line_cut_by_a_full_disk_costs_only_itself(tmp_path: Path, monkeypatch: 
         log.on_step(event(2))
     log.on_step(event(3))
     log.close()
-    assert steps_of(log.path) == [1, 3]
+    assert steps_of(log.path) == [1, 2, 3]
+    cut, whole = capsys.readouterr().err.splitlines()
+    assert "the disk took only a part of a line" in cut and "is written again, no row is missing" in whole
+
+
+def test_log_whose_folder_comes_later_lacks_no_row(tmp_path: Path) -> None:
+    (tmp_path / "runs").write_text("a file where the folder should be")
+    log = JsonlLog(tmp_path / "runs" / "log.jsonl")
+    log.on_step(event(1))
+    (tmp_path / "runs").unlink()
+    (tmp_path / "runs").mkdir()
+    log.on_step(event(2))
+    log.close()
+    assert steps_of(log.path) == [1, 2]
+
+
+def test_steps_that_were_taken_back_are_read_as_they_were_taken_last(tmp_path: Path) -> None:
+    log = JsonlLog(tmp_path / "log.jsonl")
+    for step, total in [(1, 5.0), (2, 4.0), (3, math.nan), (2, 3.0), (3, 2.0)]:
+        log.on_step(event(step, total=total))
+    log.close()
+    assert [(row["step"], row["losses"]["total"]) for row in read_log(log.path)] == [(1, 5.0), (2, 3.0), (3, 2.0)]
 
 
 # --- the bar

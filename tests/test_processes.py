@@ -125,9 +125,9 @@ def test_each_piece_of_work_is_one_processs(monkeypatch: pytest.MonkeyPatch) -> 
     work = list(range(7))
     assert processes.own_share(work) == work
     monkeypatch.setenv("WORLD_SIZE", "3")
-    shares = []
+    shares: list[list[int]] = []
     for rank in range(3):
         monkeypatch.setenv("RANK", str(rank))
         shares.append(list(processes.own_share(work)))
-    assert sorted(sum(shares, [])) == work
+    assert sorted(piece for share in shares for piece in share) == work
     assert {len(share) for share in shares} == {2, 3}

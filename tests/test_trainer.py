@@ -1,5 +1,9 @@
+import itertools
 import os
+import resource
 import signal
+import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +15,11 @@ from conftest import picture
 from texturenet import checkpoint, data, images, monitor
 from texturenet.config import Recipe, Run, from_plain, to_plain
 from texturenet.job import Job, fingerprint, prepare
-from texturenet.trainer import Interrupted, NonFiniteLoss, learning_rate, train
+from texturenet.learner import learning_rate
+from texturenet.objective import Objective
+from texturenet.processes import ALONE, Processes
+from texturenet.recovery import Interrupted, NonFiniteLoss
+from texturenet.trainer import train
 
 # As small as the rooms allow: two scales of 4 channels, 32 px, 2 photos a step.
 TINY: dict[str, Any] = {
@@ -48,6 +56,8 @@ def job(
     data_dir: Path | None,
     recipe: dict[str, Any] | None = None,
     resume: Path | str | None = None,
+    with_changes: bool = False,
+    processes: Processes = ALONE,
     **run: Any,
 ) -> Job:
     defaults = {"log_every": 1, "preview_every": 0, "save_every": 100, "workers": 0, "name": "s"}
@@ -62,6 +72,8 @@ def job(
         torch.device("cpu"),
         resume,
         say=lambda _: None,
+        with_changes=with_changes,
+        processes=processes,
     )
 
 
@@ -173,6 +185,106 @@ def test_a_loss_that_is_not_finite_stops_before_it_is_saved(
     assert path.read_bytes() == good
 
 
+def test_loss_that_is_not_finite_once_costs_no_run(
+    tmp_path: Path,
+    texture_path: Path,
+    photo_dir: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    judge, faults = Objective.__call__, iter([torch.nan])
+
+    def unlucky(self: Objective, photo: torch.Tensor | None, step: int, part: slice) -> dict[str, torch.Tensor]:
+        terms = judge(self, photo, step, part)
+        for fault in faults if step == 4 else ():
+            terms["total"] = terms["total"] * fault
+        return terms
+
+    monkeypatch.setattr(Objective, "__call__", unlucky)
+    log = monitor.JsonlLog(tmp_path / "log.jsonl")
+    listener = Recorder()
+    path = train(job(tmp_path, texture_path, photo_dir, {"iterations": 8}, save_every=3), [listener, log])
+    log.close()
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line == (
+        "step 5: the loss is not a finite number: back to step 3, at 0.5 times the learning rate (1 of 3 times)"
+    )
+    assert [event.step for event in listener.steps] == [1, 2, 3, 4, 4, 5, 6, 7, 8]
+    assert [row["step"] for row in monitor.read_log(log.path)] == [1, 2, 3, 4, 5, 6, 7, 8]
+    assert checkpoint.load(path)["training"]["slowdown"] == 0.5
+    assert listener.steps[4].learning_rate == pytest.approx(listener.steps[3].learning_rate / 2)
+
+
+def test_full_disk_stops_no_training_but_its_end_is_refused(
+    tmp_path: Path, texture_path: Path, photo_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A real refusal of the kernel: the process may not write files past a size."""
+    path = train(job(tmp_path, texture_path, photo_dir, {"iterations": 2}))
+    good = path.read_bytes()
+    listener = Recorder()
+    resumed = job(tmp_path, texture_path, photo_dir, {"iterations": 8}, resume="auto", save_every=2)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(good) // 2, before[1]))
+    try:
+        with pytest.raises(OSError, match=r"can't write .*s.pt: File too large; .* was there is untouched"):
+            train(resumed, [listener])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert listener.steps[-1].step == 8
+    assert path.read_bytes() == good
+    assert capsys.readouterr().err.count("training goes on") == 1
+
+
+@pytest.mark.parametrize("number", [None, signal.SIGTERM])
+def test_photos_that_stay_away_and_a_signal_meanwhile_save_and_stop(
+    number: signal.Signals | None, tmp_path: Path, texture_path: Path, photo_dir: Path
+) -> None:
+    class Unplug(Recorder):
+        def on_step(self, event: monitor.StepEvent) -> None:
+            if event.step == 2:
+                photo_dir.rename(photo_dir.with_name("elsewhere"))
+                if number is not None:
+                    threading.Timer(0.3, os.kill, [os.getpid(), number]).start()
+
+    expected = Interrupted if number else data.PhotosAway
+    prepared = job(tmp_path, texture_path, photo_dir, patience=0 if number is None else 1)
+    with pytest.raises(expected):
+        train(prepared, [Unplug()])
+    assert checkpoint.load(prepared.path)["step"] == 2
+    photo_dir.with_name("elsewhere").rename(photo_dir)
+    whole = train(job(tmp_path / "whole", texture_path, photo_dir))
+    assert_same_weights(whole, train(job(tmp_path, texture_path, photo_dir, resume="auto")))
+
+
+def test_clock_that_jumps_changes_nothing(
+    tmp_path: Path, texture_path: Path, photo_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steady = train(job(tmp_path / "steady", texture_path, photo_dir))
+    jumps = itertools.cycle([0.0, 4e9, -1e6])  # 1970, a century later, and before
+    monkeypatch.setattr(time, "time", lambda: next(jumps))
+    listener = Recorder()
+    log = monitor.JsonlLog(tmp_path / "log.jsonl")
+    jumping = train(job(tmp_path / "jumping", texture_path, photo_dir), [listener, log])
+    log.close()
+    assert_same_weights(steady, jumping)
+    assert all(0 <= event.images_per_second < 1e6 and 0 <= event.data_wait <= 1 for event in listener.steps)
+    assert len(monitor.read_log(log.path)) == 4
+
+
+def test_many_broken_photos_are_counted(
+    tmp_path: Path, texture_path: Path, photo_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number in range(6, 14):
+        images.save_image(picture(48, 64, number), photo_dir / f"{number}.png")
+    prepared = job(tmp_path, texture_path, photo_dir, {"iterations": 8})
+    for path in prepared.photos[:7]:
+        path.write_bytes(path.read_bytes()[:200])
+    train(prepared)
+    assert "7 of 11 photos could not be read; others took their places" in capsys.readouterr().err
+
+
 def test_bf16_and_fp32_agree(tmp_path: Path, texture_path: Path, photo_dir: Path) -> None:
     totals = {}
     for precision in ("fp32", "bf16"):
@@ -223,7 +335,7 @@ def test_resume_refuses_another_recipe(tmp_path: Path, texture_path: Path, photo
         ({}, "has all its 4 steps; ask for more with --iterations"),
     ]:
         with pytest.raises(ValueError, match=message):
-            job(tmp_path, texture_path, photo_dir, recipe, resume="auto")
+            job(tmp_path, texture_path, photo_dir, recipe, resume="last")
     with pytest.raises(ValueError, match="was trained on photos"):
         job(tmp_path, texture_path, None, {"iterations": 8}, resume="auto")
 
@@ -279,7 +391,6 @@ def test_learning_rate_is_a_cosine_to_zero() -> None:
     recipe = Recipe(iterations=100, learning_rate=0.2)
     assert [learning_rate(recipe, step) for step in (0, 50)] == pytest.approx([0.2, 0.1])
     assert 0 < learning_rate(recipe, 99) < 1e-4
-
 
 
 def test_a_recipe_survives_the_checkpoint() -> None:

@@ -239,7 +239,7 @@ def _run(flags: argparse.Namespace) -> None:
 
 
 def _sweep(flags: argparse.Namespace, device: Any) -> None:
-    from texturenet import sweeps, trainer
+    from texturenet import recovery, sweeps
 
     if flags.checkpoint is not None:
         if flags.data_dir is not None:
@@ -266,7 +266,7 @@ def _sweep(flags: argparse.Namespace, device: Any) -> None:
             flags.size,
             flags.fresh,
         )
-    except trainer.Interrupted:  # it has saved what it had
+    except recovery.Interrupted:  # it has saved what it had
         raise KeyboardInterrupt from None
 
 

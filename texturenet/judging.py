@@ -12,11 +12,12 @@ from torch import Tensor
 from texturenet import checkpoint, images
 from texturenet.config import Recipe, from_plain
 from texturenet.devices import place
+from texturenet.files import find_images
+from texturenet.learner import perceptual_loss
 from texturenet.losses import PerceptualLoss
 from texturenet.perceptual import Encoder, load_encoder
 from texturenet.reports import fingerprint
 from texturenet.stylizer import Stylizer
-from texturenet.trainer import perceptual_loss
 
 
 @dataclass(frozen=True)
@@ -97,7 +98,7 @@ def choose_photos(folder: Path, count: int, say: Callable[[str], None]) -> list[
     Raises ValueError where there is none.
     """
     photos: list[Path] = []
-    for path in images.find_images(folder):
+    for path in find_images(folder):
         if len(photos) == count:
             break
         try:

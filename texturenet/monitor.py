@@ -2,11 +2,15 @@
 
 The trainer makes one `StepEvent` every few steps and one `PreviewEvent` per contact sheet, and hands them to its
 listeners: a tqdm line, a JSONL log, a visdom page (visdom_monitor.py). A listener never stops or slows a run: a full
-disk or a server that went away costs one warning.
+disk or a server that went away costs one warning. A run that was put back to an earlier step reports its steps again;
+what it reported last holds.
+
+`python -m texturenet.monitor runs/NAME` makes one HTML file of a past run's log and previews.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import math
 import os
@@ -17,6 +21,8 @@ from typing import Any, Protocol
 
 from torch import Tensor
 from tqdm import tqdm
+
+from texturenet import report_page
 
 
 @dataclass(frozen=True)
@@ -94,12 +100,23 @@ class ProgressBar:
 
 
 def read_log(path: Path | str) -> list[dict[str, Any]]:
-    """Rows of a JsonlLog, oldest first; a log that is not there yet is empty, a half-written line is left out."""
+    """Rows of a JsonlLog, oldest first; a log that is not there yet is empty, a half-written line is left out.
+
+    Rows of steps that were taken back and reported again are left out too.
+    """
     path = Path(path)
     if not path.exists():
         return []
+    rows: list[dict[str, Any]] = []
     with path.open("rb") as lines:
-        return [row for line in lines if (row := _parse_row(line)) is not None]
+        for line in lines:
+            if (row := _parse_row(line)) is None:
+                continue
+            if row.get("event") == "step":
+                while rows and rows[-1]["step"] >= row["step"]:
+                    rows.pop()
+            rows.append(row)
+    return rows
 
 
 def _parse_row(line: bytes) -> dict[str, Any] | None:
@@ -124,13 +141,12 @@ class JsonlLog:
     def __init__(self, path: Path | str, start_step: int = 0) -> None:
         self.path = Path(path)
         self._fd: int | None = None
+        self._unwritten = b""  # all rows that the disk did not take, to be written with the next one
         self._warned = False
-        self._cut = False  # the last write failed, maybe in the middle of its line
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             if self.path.is_file():
                 self._keep_until(start_step)
-            self._fd = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
         except OSError as error:
             self._warn(error)
 
@@ -160,23 +176,25 @@ class JsonlLog:
         self._write({"event": "preview", "step": event.step, "path": None if event.path is None else str(event.path)})
 
     def _write(self, row: dict[str, Any]) -> None:
-        if self._fd is None:
-            return
-        line = json.dumps(row).encode() + b"\n"
-        if self._cut:
-            line = b"\n" + line
+        self._unwritten += json.dumps(row).encode() + b"\n"
         try:
+            if self._fd is None:
+                self._fd = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
             # Unbuffered: a buffer would keep what could not be written and fail again at close.
-            self._cut = os.write(self._fd, line) < len(line)
-            if self._cut:
+            self._unwritten = self._unwritten[os.write(self._fd, self._unwritten) :]
+            if self._unwritten:
                 raise OSError("the disk took only a part of a line")
         except OSError as error:
-            self._cut = True
             self._warn(error)
+            return
+        if self._warned:
+            notice(f"log: {self.path} is written again, no row is missing")
+        self._warned = False
 
     def _warn(self, error: OSError) -> None:
         if not self._warned:
-            notice(f"log: cannot write {self.path} ({error.strerror or error}); training goes on, rows are missing")
+            reason = error.strerror or error
+            notice(f"log: cannot write {self.path} ({reason}); training goes on, rows wait until it can be written")
         self._warned = True
 
     def close(self) -> None:
@@ -188,3 +206,22 @@ class JsonlLog:
 def notice(text: str) -> None:
     """One line on stderr that leaves a tqdm bar whole."""
     tqdm.write(text, file=sys.stderr)
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m texturenet.monitor", description="A past run as one HTML file: its curves and previews."
+    )
+    parser.add_argument("run", type=Path, metavar="RUN_DIR", help="of the run: runs/NAME")
+    parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="(default: RUN_DIR/report.html)")
+    flags = parser.parse_args(argv)
+    print(report_page.write(flags.run, read_log(flags.run / "log.jsonl"), flags.output))
+    return 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except (ValueError, OSError) as error:
+        print(f"python -m texturenet.monitor: error: {error}", file=sys.stderr)
+        sys.exit(2)

@@ -68,14 +68,23 @@ class Objective:
             raise ValueError("stability_weight is about the frames of a clip; a texture alone has none")
         self.recipe, self.generator, self.paint, self.loss = recipe, generator, paint, loss
 
-    def __call__(self, photo: Tensor | None, step: int) -> dict[str, Tensor]:
+    @property
+    def smallest_part(self) -> int:
+        """Pictures that have to be judged together: batches are only cut into multiples of it."""
+        if not self.recipe.diversity_weight:
+            return 1
+        return 2 if self.generator.content else self.recipe.batch_size
+
+    def __call__(self, photo: Tensor | None, step: int, part: slice = slice(None)) -> dict[str, Tensor]:
         """Every term, as `PerceptualLoss.forward` has them; and "diversity" and "stability", weighted, if they count.
 
-        photo  (B, 3, S, S) in [0, 1] on the generator's device, or None
+        part   which pictures of the step's batch these are. Each term is a mean over pictures, and a picture's noise
+               does not depend on the others, so the mean over equal parts is the value of the batch.
+        photo  of that part, (B, 3, S, S) in [0, 1] on the generator's device, or None
         """
         recipe = self.recipe
         if photo is not None and recipe.diversity_weight:
-            photo = photo[: len(photo) // 2].repeat(2, 1, 1, 1)  # two pictures of each of half the photos
+            photo = photo[::2].repeat_interleave(2, 0)  # two pictures, side by side, of each of half the photos
         factor, seed = noise_factor(recipe, step), step_seed(recipe.seed, step)
         noise = make_noise(
             self.generator,
@@ -85,29 +94,30 @@ class Objective:
             seed,
             factor,
             next(self.generator.parameters()).device,
+            part,
         )
         picture = self.paint(photo, noise)
         content = None if photo is None else self.loss.content_features(photo)
         style_factor = factor / recipe.noise_factor if recipe.noise_factor else 1.0
-        terms = self.loss(picture, content, style_factor)
+        terms: dict[str, Tensor] = self.loss(picture, content, style_factor)
         if recipe.diversity_weight:
-            siblings = picture.unflatten(0, (2, -1) if photo is not None else (-1, 1))
+            siblings = torch.stack([picture[::2], picture[1::2]]) if photo is not None else picture[:, None]
             terms["diversity"] = recipe.diversity_weight * diversity_loss(siblings)
         if recipe.stability_weight:
             assert photo is not None
-            terms["stability"] = recipe.stability_weight * self._stability(photo, noise, picture, seed)
+            terms["stability"] = recipe.stability_weight * self._stability(photo, noise, picture, seed, part)
         terms["total"] = sum((terms[name] for name in EXTRA if name in terms), terms["total"])
         return terms
 
-    def _stability(self, photo: Tensor, noise: list[Tensor], picture: Tensor, seed: int) -> Tensor:
+    def _stability(self, photo: Tensor, noise: list[Tensor], picture: Tensor, seed: int, part: slice) -> Tensor:
         """Mean squared difference of the next frame's picture and this picture, moved as the frame moved; a scalar.
 
         The noise stays where it is, as it does over a clip.
         """
         rng = torch.Generator().manual_seed(seed)
         down, right = (int(torch.randint(-MAX_SHIFT, MAX_SHIFT + 1, (), generator=rng)) for _ in range(2))
-        sensor = torch.randn(photo.shape, generator=rng).to(photo.device) * SENSOR_NOISE
-        frame = (torch.roll(photo, (down, right), (2, 3)) + sensor).clamp(0, 1)
+        sensor = torch.randn((self.recipe.batch_size, *photo.shape[1:]), generator=rng)[part] * SENSOR_NOISE
+        frame = (torch.roll(photo, (down, right), (2, 3)) + sensor.to(photo.device)).clamp(0, 1)
         moved = torch.roll(picture, (down, right), (2, 3))
         inside = (..., slice(MAX_SHIFT, -MAX_SHIFT), slice(MAX_SHIFT, -MAX_SHIFT))  # what has not come round the edge
         return (self.paint(frame, noise) - moved)[inside].square().mean()

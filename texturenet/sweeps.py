@@ -173,7 +173,7 @@ def training_sweep(
             term stays comparable
     All runs share the seed, so they see the same crops. A finished run is kept and used again, a run that was stopped
     is gone on with. The terms of each picture are of one loss (ratio 1, else the first), whatever it was trained for.
-    Raises ValueError or OSError, one line, and trainer.Interrupted.
+    Raises ValueError or OSError, one line, and recovery.Interrupted.
     """
     if any(ratio <= 0 for ratio in ratios):
         raise ValueError(f"--ratios {' '.join(f'{ratio:g}' for ratio in ratios)}: give numbers above 0")

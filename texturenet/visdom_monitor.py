@@ -97,6 +97,8 @@ class VisdomMonitor:
     def _keep(self, step: int, losses: dict[str, float]) -> None:
         """Evenly thinned: past MAX_POINTS every second point goes, and from then on only every second one comes."""
         with self._lock:
+            while self._rows and self._rows[-1][0] >= step:  # the run was put back
+                self._rows.pop()
             self._newest = step, dict(losses)
             if self._seen % self._stride == 0:
                 self._rows.append(self._newest)

@@ -1,0 +1,115 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from conftest import picture
+from test_trainer import job
+from torch import Tensor
+
+from texturenet.config import Recipe
+from texturenet.learner import Learner, OutOfMemory, build
+from texturenet.processes import Processes
+
+
+@pytest.fixture
+def photo() -> Tensor:
+    return picture(32, 32, 1, batch=4)
+
+
+def learner(tmp_path: Path, texture_path: Path, photo_dir: Path | None, recipe: dict[str, Any], **run: Any) -> Learner:
+    return Learner(job(tmp_path, texture_path, photo_dir, {"batch_size": 4, **recipe}, precision="fp32", **run))
+
+
+def limit_memory(
+    monkeypatch: pytest.MonkeyPatch, pictures: int, error: type[Exception] = torch.OutOfMemoryError
+) -> None:
+    """No more than so many pictures pass the generator at once."""
+    paint = Learner._paint
+
+    def limited(self: Learner, photo: Tensor | None, noise: list[Tensor]) -> Tensor:
+        if len(noise[0]) > pictures:
+            raise error("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes.")
+        return paint(self, photo, noise)
+
+    monkeypatch.setattr(Learner, "_paint", limited)
+
+
+def gradients(one: Learner) -> list[Tensor]:
+    return [weight.grad.clone() for weight in one.generator.parameters() if weight.grad is not None]
+
+
+@pytest.mark.parametrize("recipe", [{}, {"diversity_weight": 0.1, "stability_weight": 1.0}])
+def test_parts_have_the_gradients_of_the_batch(
+    recipe: dict[str, Any],
+    photo: Tensor,
+    tmp_path: Path,
+    texture_path: Path,
+    photo_dir: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    whole = learner(tmp_path, texture_path, photo_dir, recipe)
+    expected = whole.step(photo)
+    limit_memory(monkeypatch, 2)
+    parts = learner(tmp_path, texture_path, photo_dir, recipe, auto_batch=True)
+    terms = parts.step(photo)
+    assert {name: value.item() for name, value in terms.items()} == pytest.approx(
+        {name: value.item() for name, value in expected.items()}, rel=1e-4
+    )
+    for one, other in zip(gradients(parts), gradients(whole), strict=True):
+        assert torch.allclose(one, other, atol=2e-5 * float(other.abs().max()) + 1e-7)
+    parts.step(photo)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line == "step 1: 4 pictures at once do not fit the memory of cpu; the same steps are taken in parts of 2"
+
+
+@pytest.mark.parametrize("error", [torch.OutOfMemoryError, RuntimeError, MemoryError])
+def test_too_little_memory_says_which_batch_fits(
+    error: type[Exception],
+    photo: Tensor,
+    tmp_path: Path,
+    texture_path: Path,
+    photo_dir: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    limit_memory(monkeypatch, 1, error)
+    with pytest.raises(OutOfMemory, match=r"4 pictures at once .* of cpu; 1 fit: give --batch_size 1, or --auto_batch"):
+        learner(tmp_path, texture_path, photo_dir, {}).step(photo)
+
+
+def test_not_even_one_picture_fits(
+    photo: Tensor, tmp_path: Path, texture_path: Path, photo_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limit_memory(monkeypatch, 0)
+    with pytest.raises(OutOfMemory, match="nor do 1; lower --image_size"):
+        learner(tmp_path, texture_path, photo_dir, {}, auto_batch=True).step(photo)
+
+
+def test_other_errors_are_not_taken_for_a_full_memory(tmp_path: Path, texture_path: Path, photo_dir: Path) -> None:
+    with pytest.raises(RuntimeError, match="size of tensor"):
+        learner(tmp_path, texture_path, photo_dir, {}).step(picture(32, 48, batch=4))
+
+
+def test_restored_state_takes_the_same_step(photo: Tensor, tmp_path: Path, texture_path: Path, photo_dir: Path) -> None:
+    one = learner(tmp_path, texture_path, photo_dir, {})
+    one.step(photo)
+    state = {"weights": one.generator.state_dict(), "step": one.steps, **one.training()}
+    other = learner(tmp_path, texture_path, photo_dir, {"seed": 7})
+    other.recipe = one.recipe
+    other.objective.recipe = one.recipe
+    other.restore(state)
+    assert {k: v.item() for k, v in one.step(photo).items()} == {k: v.item() for k, v in other.step(photo).items()}
+    assert other.smoothed is not None and torch.equal(other.smoothed, one.smoothed)  # type: ignore[arg-type]
+
+
+def test_diversity_of_a_texture_is_not_shared_out(tmp_path: Path, texture_path: Path) -> None:
+    prepared = job(tmp_path, texture_path, None, {"diversity_weight": 1.0, "batch_size": 4}, processes=Processes(0, 2))
+    with pytest.raises(ValueError, match="compares 4 pictures at a time, and each of the 2 processes has 2"):
+        Learner(prepared)
+
+
+def test_size_of_the_default_generator() -> None:
+    """What docs/reliability.md counts the bytes of a step by."""
+    generator, _ = build(Recipe(width=8, padding="reflect"), content=True)
+    assert sum(weight.numel() for weight in generator.parameters()) == 117_587

@@ -1,0 +1,200 @@
+"""The generator in training: one step of Adam down the objective, and all that such a step changes.
+
+What a step does depends on that state, the recipe and the step's number alone. So whoever puts the state back, from a
+checkpoint or from memory, gets the same run again.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from texturenet.config import Recipe
+from texturenet.devices import place, resolve_precision
+from texturenet.generators import GENERATORS, Generator
+from texturenet.job import Job
+from texturenet.losses import PerceptualLoss
+from texturenet.monitor import notice
+from texturenet.objective import Objective
+from texturenet.perceptual import Encoder
+
+SMOOTHING = 0.02  # weight of the newest loss in the smoothed one: about the last fifty steps count
+
+
+class OutOfMemory(ValueError):
+    """A step does not fit the device's memory; the line says what does."""
+
+
+def build(recipe: Recipe, content: bool) -> tuple[Generator, dict[str, Any]]:
+    """A new generator, its weights drawn from the seed, and the checkpoint's `generator` field that rebuilds it."""
+    options: dict[str, Any] = {
+        "content": content,
+        "width": recipe.width,
+        "noise_channels": recipe.noise_channels,
+        "normalization": recipe.normalization,
+        "padding": recipe.padding,
+    }
+    if recipe.generator == "pyramid":
+        options["scales"] = recipe.scales
+    with torch.random.fork_rng():
+        torch.manual_seed(recipe.seed)
+        generator = GENERATORS[recipe.generator](**options)
+    return generator, {"name": recipe.generator, "options": options}
+
+
+def perceptual_loss(recipe: Recipe, encoder: Encoder, texture: Tensor, with_photos: bool) -> PerceptualLoss:
+    """The loss that a recipe means; `with_photos` False: of a texture alone, without content terms."""
+    return PerceptualLoss(
+        encoder,
+        texture,
+        recipe.style_layers or encoder.style_layers,
+        recipe.style_weights,
+        (recipe.content_layers or encoder.content_layers) if with_photos else (),
+        recipe.content_weights if with_photos else (),
+        recipe.tv_weight,
+        recipe.loss_scale,
+    )
+
+
+def learning_rate(recipe: Recipe, step: int) -> float:
+    """Of the step after `step` steps: a cosine from recipe.learning_rate to zero (Loshchilov and Hutter 2017)."""
+    return recipe.learning_rate * 0.5 * (1 + math.cos(math.pi * step / recipe.iterations))
+
+
+class Learner:
+    """A job's generator, and the steps that train it.
+
+    steps     taken so far
+    slowdown  what the recipe's learning rate is multiplied by, after a loss that was not finite
+    smoothed  total loss, exponentially smoothed, a scalar on the device; None before the first step
+    least     smoothed loss of the best checkpoint so far
+    part      pictures that pass the networks at once
+    """
+
+    def __init__(self, job: Job) -> None:
+        recipe, device = job.recipe, job.device
+        self.recipe, self.device, self.processes = recipe, device, job.processes
+        self.share = job.processes.share(recipe.batch_size)
+        self.auto_batch = job.run.auto_batch
+        self.dtype = resolve_precision(job.run.precision, device)
+        generator, self.spec = build(recipe, content=bool(job.photos))
+        self.generator = place(generator, device).train()
+        self.optimizer = torch.optim.Adam(self.generator.parameters(), lr=recipe.learning_rate)
+        self.scaler = torch.amp.GradScaler(device.type, enabled=self.dtype == torch.float16)
+        self.steps, self.slowdown, self.least = 0, 1.0, math.inf
+        self.smoothed: Tensor | None = None
+        if job.resumed:
+            self.restore({"weights": job.resumed["weights"], "step": job.resumed["step"], **job.resumed["training"]})
+
+        encoder = place(job.encoder, device)
+        encoder.chain.to(self.dtype)
+        loss = perceptual_loss(recipe, encoder, job.texture.to(device), with_photos=bool(job.photos))
+        self.objective = Objective(recipe, self.generator, self._paint, loss)
+        self.part = self.share.stop - self.share.start
+        if self.part % self.objective.smallest_part:
+            raise ValueError(
+                f"diversity_weight compares {self.objective.smallest_part} pictures at a time, and each of the "
+                f"{job.processes.size} processes has {self.part}; take fewer processes or a larger batch_size"
+            )
+
+    @property
+    def learning_rate(self) -> float:
+        """Of the next step."""
+        return self.slowdown * learning_rate(self.recipe, self.steps)
+
+    def step(self, photo: Tensor | None) -> dict[str, Tensor]:
+        """Take one step; returns the terms of the loss before it, scalars, of this process's share of the batch.
+
+        photo  (share, 3, S, S) in [0, 1] on the device, or None
+        """
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.learning_rate
+        terms = self._gradients(photo)
+        total = terms["total"].clone()
+        gradients = [p.grad for p in self.generator.parameters() if p.grad is not None]
+        self.processes.average([*gradients, total])
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        self.smoothed = total if self.smoothed is None else torch.lerp(self.smoothed, total, SMOOTHING)
+        self.steps += 1
+        return terms
+
+    def _paint(self, photo: Tensor | None, noise: list[Tensor]) -> Tensor:
+        with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
+            picture: Tensor = self.generator(photo, noise)
+        return picture
+
+    def _gradients(self, photo: Tensor | None) -> dict[str, Tensor]:
+        """Forward and backward, in the largest parts that fit the memory. Raises OutOfMemory."""
+        part = self.part
+        while (terms := self._accumulated(photo, part)) is None:
+            smaller = [size for size in range(1, part) if part % size == 0 and size % self.objective.smallest_part == 0]
+            if not smaller:
+                raise OutOfMemory(f"{self._too_large(self.part)}, nor do {part}; lower --image_size, width or scales")
+            part = smaller[-1]
+            if self.device.type == "cuda":
+                torch.cuda.empty_cache()
+        if part < self.part:
+            if not self.auto_batch:
+                raise OutOfMemory(
+                    f"{self._too_large(self.part)}; {part} fit: give --batch_size {part * self.processes.size}, or "
+                    f"--auto_batch to take the same steps in parts of {part}"
+                )
+            notice(f"{self._too_large(self.part)}; the same steps are taken in parts of {part}")
+            self.part = part
+        return terms
+
+    def _too_large(self, pictures: int) -> str:
+        return f"step {self.steps + 1}: {pictures} pictures at once do not fit the memory of {self.device}"
+
+    def _accumulated(self, photo: Tensor | None, part: int) -> dict[str, Tensor] | None:
+        """Gradients of the share's mean loss, summed over its parts; None where the memory does not suffice."""
+        self.optimizer.zero_grad(set_to_none=True)
+        mean: dict[str, Tensor] = {}
+        count = (self.share.stop - self.share.start) // part
+        try:
+            for start in range(0, count * part, part):
+                some = None if photo is None else photo[start : start + part]
+                first = self.share.start + start
+                terms = self.objective(some, self.steps, slice(first, first + part))
+                self.scaler.scale(terms["total"] / count).backward()
+                for name, value in terms.items():
+                    mean[name] = mean.get(name, 0) + value.detach() / count
+        except (MemoryError, RuntimeError) as error:
+            if not _out_of_memory(error):
+                raise
+            return None
+        return mean
+
+    def finite(self) -> bool:
+        """Whether every weight is a finite number."""
+        return all(bool(torch.isfinite(weight).all()) for weight in self.generator.state_dict().values())
+
+    def training(self) -> dict[str, Any]:
+        """What a checkpoint holds beside weights and step, for `restore`."""
+        return {
+            "optimizer": self.optimizer.state_dict(),
+            "scaler": self.scaler.state_dict(),
+            "slowdown": self.slowdown,
+            "smoothed": None if self.smoothed is None else self.smoothed.item(),
+            "least": self.least,
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from "weights", "step" and what `training` gave."""
+        self.generator.load_state_dict(state["weights"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.scaler.load_state_dict(state["scaler"])
+        self.steps, self.slowdown, self.least = state["step"], state.get("slowdown", 1.0), state.get("least", math.inf)
+        smoothed = state.get("smoothed")
+        self.smoothed = None if smoothed is None else torch.tensor(smoothed, device=self.device)
+
+
+def _out_of_memory(error: Exception) -> bool:
+    # The CPU's allocator, and mps, raise a bare RuntimeError.
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(
+        words in str(error) for words in ("can't allocate memory", "out of memory")
+    )
