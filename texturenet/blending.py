@@ -91,10 +91,8 @@ def keep_chroma(photo: Tensor, painting: Tensor) -> Tensor:
     """
     light = luma(painting)
     chroma = photo - luma(photo)
-    room = torch.where(chroma > 0, 1 - light, light) / chroma.abs().clamp(
-        min=1e-6
-    )  # times it may be added, per channel
-    return (light + chroma * room.amin(dim=1, keepdim=True).clamp(max=1)).clamp(0, 1)
+    times = torch.where(chroma > 0, 1 - light, light) / chroma.abs().clamp(min=1e-6)  # that each channel may be added
+    return (light + chroma * times.amin(dim=1, keepdim=True).clamp(max=1)).clamp(0, 1)
 
 
 def match_colors(photo: Tensor, painting: Tensor) -> Tensor:

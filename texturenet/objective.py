@@ -39,7 +39,7 @@ def step_seed(seed: int, step: int) -> int:
 def noise_factor(recipe: Recipe, step: int) -> float:
     """Of the step after `step` steps: `recipe.noise_factor`, in every other step one from `recipe.noise_range`."""
     low, high = recipe.noise_range
-    if step % 2 or low == high:
+    if step % 2 or step == 0 or low == high:  # the first step too: curves are drawn relative to it
         return recipe.noise_factor
     return low + (high - low) * (step // 2 * GOLDEN % 1)  # covers the range evenly after any number of steps
 
