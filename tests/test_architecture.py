@@ -88,7 +88,7 @@ DOORS: dict[str, set[str]] = {
         "reports",
     },
     "yardstick": {"gatys", "presets", "images", "losses", "devices", "reports", "judging"},
-    "matched": {"images", "losses", "metrics", "artefacts", "devices", "reports", "judging", "yardstick"},
+    "matched": {"checkpoint", "images", "losses", "metrics", "artefacts", "devices", "reports", "judging", "yardstick"},
     "grid": {"presets"},
     "ablation": {
         "config",

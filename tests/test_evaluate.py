@@ -139,6 +139,16 @@ def test_matched_writes_tables_and_sheet(style_path: Path, command: Callable[...
     assert sheet.shape[-2] >= 2 * 192
 
 
+def test_matched_records_its_figures_in_the_checkpoint(style_path: Path, command: Callable[..., int]) -> None:
+    before = checkpoint.load(style_path)
+    assert command("matched", style_path, *MATCHED, "--noise_iterations", 0, "--record") == 0
+    after = checkpoint.load(style_path)
+    assert after["quality"].keys() == {"gap_closed", "matched_from_photo", "photos", "size", "iterations"}
+    assert after["quality"]["photos"] == 2
+    assert all(torch.equal(after["weights"][name], value) for name, value in before["weights"].items())
+    assert after.keys() == (before.keys() | {"quality"}) - {"training"}
+
+
 def test_matched_goes_on_after_an_interruption(
     style_path: Path, command: Callable[..., int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, texture: Tensor
 ) -> None:

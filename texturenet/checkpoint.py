@@ -61,6 +61,10 @@ _HOLDS: dict[str, Callable[[Any], bool]] = {
         isinstance(network, dict) and isinstance(network.get("name"), str) and isinstance(network.get("source"), str)
     ),
     "step": lambda step: type(step) is int and 0 <= step < 2**63,
+    "quality": lambda quality: (
+        isinstance(quality, dict)
+        and all(isinstance(key, str) and isinstance(value, int | float) for key, value in quality.items())
+    ),
     "photos": lambda photos: isinstance(photos, dict) and type(photos.get("count")) is int,
     "texture": lambda texture: (
         isinstance(texture, torch.Tensor)
@@ -88,7 +92,7 @@ def save(path: Path, **fields: Any) -> None:
     missing = [name for name in _REQUIRED if name not in fields]
     assert not missing, missing
     content = io.BytesIO()  # torch's own writer turns a full disk into an error that does not say so
-    torch.save({"format": FORMAT, "version": VERSION, **_on_cpu(fields)}, content)
+    torch.save(_on_cpu(fields) | {"format": FORMAT, "version": VERSION}, content)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -147,6 +151,12 @@ def load(path: Path) -> dict[str, Any]:
     if not is_plain_name(fields["name"]):  # results and checkpoints are called after it
         raise CheckpointError(f"{path} calls its style {fields['name'][:40]!r}, which is no name for a file")
     return fields
+
+
+def for_painting(path: Path, quality: dict[str, float]) -> None:
+    """Write figures into a checkpoint and leave out what only resuming needs: a style as it ships."""
+    fields = load(path)
+    save(path, **{name: value for name, value in fields.items() if name != "training"} | {"quality": quality})
 
 
 def build_generator(fields: dict[str, Any]) -> Generator:

@@ -102,6 +102,11 @@ def parser() -> argparse.ArgumentParser:
     )
     work.add_argument("--seed", type=int, default=0, metavar="INT", help="of the generator's noise (default: 0)")
     _common(matched)
+    matched.add_argument(
+        "--record",
+        action="store_true",
+        help="write the figures into the checkpoints (stylize.py --list), and leave out what only resuming needs",
+    )
 
     ablate = commands.add_parser("ablate", help="the iterative method over a grid, scored against pictures", **form)
     main = ablate.add_argument_group("input")
@@ -208,6 +213,7 @@ def _run(flags: argparse.Namespace) -> None:
             flags.noise_iterations,
             flags.seed,
             flags.fresh,
+            flags.record,
         )
     elif flags.command == "ablate":
         from texturenet import ablation, grid

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from texturenet import images
+from texturenet import checkpoint, images
 from texturenet.artefacts import artefacts, ratio
 from texturenet.devices import describe
 from texturenet.judging import choose_photos, labels, loss_terms, open_judged
@@ -121,12 +121,14 @@ def run(
     noise_iterations: int | None = None,
     seed: int = 0,
     fresh: bool = False,
+    record: bool = False,
     say: Callable[[str], None] = print,
 ) -> list[Measure]:
     """Judge checkpoints; tables and sheets go to `out_dir`/matched, runs of the reference to `out_dir`/references.
 
     count, sizes      of photos; the longer side in px
     iterations        of L-BFGS from the photo; from noise `noise_iterations`: None as many, 0 none at all
+    record            write the figures of the first size into the checkpoints, without what only resuming needs
     Raises ValueError or OSError, one line. After KeyboardInterrupt the same call goes on where it was.
     """
     if texture_path is not None and len(checkpoints) > 1:
@@ -166,7 +168,25 @@ def run(
     for (name, size), rows in sheets.items():
         images.save_image(titled_sheet(rows), folder / f"{file_stem(name)}-{size}.jpg")
     publish(folder / file_stem(*names), report(measures, device), [_csv_row(item) for item in measures], say)
+    if record:
+        for path, name in zip(checkpoints, names, strict=True):
+            checkpoint.for_painting(path, _quality([item for item in measures if item.style == name]))
+            say(f"{path}: recorded")
     return measures
+
+
+def _quality(measures: Sequence[Measure]) -> dict[str, float]:
+    """Medians over the photos of the first size."""
+    size = measures[0].size
+    items = [item for item in measures if item.size == size]
+    figures: dict[str, float] = {
+        "gap_closed": round(quartiles([item.gap for item in items])[1], 3),
+        "matched_from_photo": round(quartiles([item.matched_photo for item in items])[1], 1),
+    }
+    from_noise = [item.matched_noise for item in items if item.matched_noise is not None]
+    if from_noise:
+        figures["matched_from_noise"] = round(quartiles(from_noise)[1], 1)
+    return figures | {"photos": len(items), "size": size, "iterations": items[0].from_photo.iterations}
 
 
 def _sheet_row(item: Measure, photo: Tensor, texture: Tensor, picture: Tensor) -> list[tuple[str, Tensor]]:
