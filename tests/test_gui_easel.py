@@ -1,0 +1,115 @@
+"""Uploaded photos, painted."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import zipfile
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import picture
+from PIL import Image
+
+from texturenet import Stylizer, images, styles
+from texturenet.devices import used_memory
+from texturenet.files import ImageError
+from texturenet.gui.easel import Easel, Settings
+
+SMALL = Settings(styles.find("mosaic"), size=64)
+
+
+def upload(easel: Easel, name: str, seed: int = 0) -> str:
+    path = easel.folder / f"{seed}{name}" / name
+    images.save_image(picture(40, 64, seed), path)
+    return easel.add(path).key
+
+
+@pytest.fixture
+def easel(tmp_path: Path) -> Easel:
+    return Easel(tmp_path)
+
+
+def test_it_is_what_the_stylizer_makes(easel: Easel) -> None:
+    key = upload(easel, "cat.png")
+    settings = dataclasses.replace(SMALL, strength=0.5, seed=3, noise_factor=0.5, preserve_color="luma")
+    made = easel.paint(key, settings)
+    style = Stylizer("mosaic")
+    photo = images.open_image(easel.photos[key].path)
+    expected = style(photo, 3, 0.5, strength=0.5, preserve_color="luma")
+    assert Image.open(made.path).tobytes() == expected.tobytes()
+    assert made.path.name == "cat-mosaic.png"
+    assert Image.open(made.view).size == Image.open(made.before).size == made.size == (64, 40)
+
+
+def test_size(easel: Easel) -> None:
+    key = upload(easel, "cat.jpg")
+    assert easel.paint(key, dataclasses.replace(SMALL, size=32)).size == (32, 20)
+    assert easel.paint(key, dataclasses.replace(SMALL, size=None)).size == (64, 40)
+
+
+def test_strokes_twice_as_large(easel: Easel) -> None:
+    key = upload(easel, "cat.png")
+    made = easel.paint(key, dataclasses.replace(SMALL, strokes=2.0))
+    expected = Stylizer("mosaic")(images.open_image(easel.photos[key].path), work_size=32)
+    assert Image.open(made.path).tobytes() == expected.tobytes()
+
+
+def test_only_the_latest_is_kept(easel: Easel) -> None:
+    key = upload(easel, "cat.jpg")
+    first = easel.paint(key, SMALL)
+    assert easel.paint(key, SMALL) is first
+    second = easel.paint(key, dataclasses.replace(SMALL, seed=1))
+    assert easel.latest(key) is second
+    assert {path.name for path in second.path.parent.iterdir()} == {"cat-mosaic.jpg", "after.view", "before.view"}
+
+
+def test_removing_leaves_nothing(easel: Easel) -> None:
+    key = upload(easel, "cat.jpg")
+    easel.paint(key, SMALL)
+    easel.remove(key)
+    assert [path for path in easel.folder.rglob("*") if path.is_file()] == []
+    with pytest.raises(KeyError):
+        easel.latest(key)
+
+
+def test_a_zip_of_all(easel: Easel) -> None:
+    keys = [upload(easel, "cat.png", 0), upload(easel, "cat.png", 1), upload(easel, "dog.png", 2)]
+    done: list[int] = []
+    path = easel.archive(keys, SMALL, done.append)
+    assert path == easel.packed
+    assert done == [1, 2, 3]
+    with zipfile.ZipFile(path) as archive:
+        assert archive.namelist() == ["cat-mosaic.png", "cat-mosaic-2.png", "dog-mosaic.png"]
+        assert archive.read("dog-mosaic.png") == easel.latest(keys[2]).path.read_bytes()
+
+
+def test_no_picture(easel: Easel) -> None:
+    path = easel.folder / "x" / "note.jpg"
+    path.parent.mkdir()
+    path.write_text("a text")
+    with pytest.raises(ImageError, match=r"^note.jpg: not a picture"):
+        easel.add(path)
+    assert not path.parent.exists()
+
+
+def test_a_style_that_is_trained_on_is_read_again(easel: Easel, tmp_path: Path) -> None:
+    own = tmp_path / "own.pt"
+    own.write_bytes(SMALL.style.read_bytes())
+    first = easel.style(own)
+    assert easel.style(own) is first
+    os.utime(own, (1, 1))
+    assert easel.style(own) is not first
+
+
+@pytest.mark.slow
+def test_memory_stays_flat(easel: Easel) -> None:
+    key = upload(easel, "cat.jpg")
+    settings = dataclasses.replace(SMALL, size=192)
+    for seed in range(8):
+        easel.paint(key, dataclasses.replace(settings, seed=seed))
+    before = used_memory(torch.device("cpu"))
+    for seed in range(8, 38):
+        easel.paint(key, dataclasses.replace(settings, seed=seed))
+    assert used_memory(torch.device("cpu")) - before < 20 * 2**20
