@@ -9,6 +9,7 @@ import io
 import os
 import signal
 import sys
+import threading
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -194,15 +195,23 @@ def batches(
     return _checked(loader)
 
 
+def _take_torchs_handler_off() -> None:
+    """Torch's handler raises at whatever line is being run when a worker dies, in the middle of an optimizer step too.
+
+    Without it the death is noticed within seconds where a batch is awaited. Torch sets it once in a process, for any
+    loader, and only in the main thread.
+    """
+    handler = signal.getsignal(signal.SIGCHLD)
+    torchs = str(getattr(handler, "__module__", "")).startswith("torch.")
+    if torchs and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+
+
 def _checked(loader: Iterable[Tensor | ValueError | PhotosAway]) -> Iterator[Tensor]:
     """Raises here what went wrong in a worker."""
-    before = signal.getsignal(signal.SIGCHLD)
     source = iter(loader)
     try:
-        # Torch's handler raises at whatever line is being run when a worker dies, in the middle of an optimizer step
-        # too. Without it the death is noticed within seconds where a batch is awaited.
-        if signal.getsignal(signal.SIGCHLD) is not before:
-            signal.signal(signal.SIGCHLD, before)
+        _take_torchs_handler_off()
         for batch in source:
             if isinstance(batch, Exception):
                 raise batch
