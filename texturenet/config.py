@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import reprlib
 import typing
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import MISSING, Field, dataclass, field, fields
 from pathlib import Path
 from types import UnionType
@@ -20,21 +20,9 @@ PERCEPTUAL = ("auto", "vgg19", "vgg16", "resnet18", "squeezenet1_1", "lite")
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 
 
-def flag(
-    default: Any,
-    group: str,
-    help: str,
-    choices: Iterable[str] | None = None,
-    least: float | None = None,
-    absent: Callable[[dict[str, Any]], Any] | None = None,
-) -> Any:
-    """A dataclass field and the command-line flag that sets it.
-
-    absent  for a field that changed what a run does when it was added: its value in a file that is older than it, from
-            the other fields' values; without it that is the default
-    """
-    meta = {"group": group, "help": help, "choices": choices, "least": least, "absent": absent}
-    return field(default=default, metadata=meta)
+def flag(default: Any, group: str, help: str, choices: Iterable[str] | None = None, least: float | None = None) -> Any:
+    """A dataclass field and the command-line flag that sets it."""
+    return field(default=default, metadata={"group": group, "help": help, "choices": choices, "least": least})
 
 
 @dataclass(frozen=True)
@@ -63,13 +51,12 @@ class Recipe:
     )
     noise_channels: int = flag(3, "generator", "noise maps per scale; 3 in texture_nets", least=1)
     noise_factor: float = flag(1.0, "generator", "what the noise in [0, 1) is multiplied by", least=0)
-    noise_range: tuple[float, ...] = flag(
-        (0.0, 2.0),
+    noise_range: tuple[float, ...] | None = flag(
+        None,
         "generator",
-        "least and greatest noise_factor that every other step is trained at, the style weighted in proportion: what "
-        "stylize.py --noise_factor can then ask for; twice the same number: noise_factor alone",
+        "least and greatest noise_factor, as 0 2, that every other step is trained at with the style weighted in "
+        "proportion: stylize.py --noise_factor then sets how strongly the texture lies over the photo (default: none)",
         least=0,
-        absent=lambda recipe: (recipe["noise_factor"],) * 2,
     )
     normalization: str = flag("instance", "generator", "after every convolution", ("instance", "batch"))
     padding: str | None = flag(
@@ -116,7 +103,7 @@ class Recipe:
     )
 
     def __post_init__(self) -> None:
-        if len(self.noise_range) != 2 or self.noise_range[0] > self.noise_range[1]:
+        if self.noise_range and (len(self.noise_range) != 2 or self.noise_range[0] > self.noise_range[1]):
             raise ValueError(f"noise_range {list(self.noise_range)}: give the least and the greatest factor, 0 2")
 
 
@@ -235,17 +222,14 @@ def to_plain(recipe: Any) -> dict[str, Any]:
 
 
 def from_plain(owner: type, values: dict[str, Any]) -> Any:
-    """The inverse of `to_plain`. A field that is missing was added later: it takes what the code did without it.
+    """The inverse of `to_plain`. A field that is missing was added later; its default is what the code did before.
 
     Raises ValueError for unknown names (the file is from a newer version) and for a value that no flag could have.
     """
     names = {spec.name: spec for spec in fields(owner)}
     if unknown := sorted(map(str, set(values) - set(names))):
         raise ValueError(f"unknown recipe fields {', '.join(unknown)}: made by a newer version of texturenet?")
-    parsed = {name: _restored(names[name], owner, value) for name, value in values.items()}
-    known = {name: spec.default for name, spec in names.items()} | parsed
-    added = {name: spec.metadata["absent"] for name, spec in names.items() if name not in parsed}
-    return owner(**parsed, **{name: value(known) for name, value in added.items() if value})
+    return owner(**{name: _restored(names[name], owner, value) for name, value in values.items()})
 
 
 def _restored(spec: Field[Any], owner: type, value: Any) -> Any:

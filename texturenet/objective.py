@@ -2,8 +2,8 @@
 
 Noise that does what the user asks of it. A generator that is only ever trained with one amplitude of noise does
 something arbitrary at any other: over noise_factor 0, 0.5, 1, 2, 4 the style term of such a network fell, then rose
-again. So every other step draws its factor from `recipe.noise_range`, and the style weights are multiplied by that
-factor over `recipe.noise_factor`: the amplitude of the noise tells the network how strongly to paint. The steps
+again. So with a `noise_range` every other step draws its factor from there, and the style weights are multiplied by
+that factor over `recipe.noise_factor`: the amplitude of the noise tells the network how strongly to paint. The steps
 between are at `noise_factor` itself, so that most of the training goes where most pictures are painted.
 
 `diversity_weight` (Ulyanov et al. 2017) paints each photo twice and asks the two pictures to differ.
@@ -38,9 +38,9 @@ def step_seed(seed: int, step: int) -> int:
 
 def noise_factor(recipe: Recipe, step: int) -> float:
     """Of the step after `step` steps: `recipe.noise_factor`, in every other step one from `recipe.noise_range`."""
-    low, high = recipe.noise_range
-    if step % 2 or step == 0 or low == high:  # the first step too: curves are drawn relative to it
+    if recipe.noise_range is None or step % 2 or step == 0:  # the first step too: curves are drawn relative to it
         return recipe.noise_factor
+    low, high = recipe.noise_range
     return low + (high - low) * (step // 2 * GOLDEN % 1)  # covers the range evenly after any number of steps
 
 
