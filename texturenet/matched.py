@@ -186,7 +186,8 @@ def _quality(measures: Sequence[Measure]) -> dict[str, float]:
     from_noise = [item.matched_noise for item in items if item.matched_noise is not None]
     if from_noise:
         figures["matched_from_noise"] = round(quartiles(from_noise)[1], 1)
-    return figures | {"photos": len(items), "size": size, "iterations": items[0].from_photo.iterations}
+    judged = {"judged_photos": len(items), "judged_px": size, "reference_iterations": items[0].from_photo.iterations}
+    return figures | judged
 
 
 def _sheet_row(item: Measure, photo: Tensor, texture: Tensor, picture: Tensor) -> list[tuple[str, Tensor]]:
