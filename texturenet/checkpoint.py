@@ -17,6 +17,7 @@ never code. Its fields:
     changes             [{"step", "fields": {name: [before, now]}}] of a recipe that was changed on the way
     training            for resuming: optimizer and scaler states, factor of the learning rate, smoothed and least loss;
                         absent from a file made for stylizing alone
+    quality             {figure: number} that `evaluate matched --record` found; absent before
 """
 
 from __future__ import annotations
