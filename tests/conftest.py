@@ -1,9 +1,11 @@
-"""What several tests share: a network of one layer, and small pictures."""
+"""What several tests share: a network of one layer, small pictures, and the door of the stylizer."""
 
+import importlib.util
 import subprocess
 import sys
 from collections.abc import Iterable
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import torch
@@ -72,3 +74,13 @@ def mosaic_onnx(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     ended = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stderr
     return path, ended.stdout
+
+
+@pytest.fixture(scope="module")
+def stylize() -> ModuleType:
+    """stylize.py as a module."""
+    spec = importlib.util.spec_from_file_location("stylize_door", ROOT / "stylize.py")
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module

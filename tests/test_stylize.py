@@ -1,7 +1,6 @@
 """stylize.py with a trained style: flags to files."""
 
 import dataclasses
-import importlib.util
 import subprocess
 import sys
 from pathlib import Path
@@ -17,15 +16,6 @@ from test_stylizer import save_style
 from texturenet import images, painting
 from texturenet.presets import GatysRecipe
 from texturenet.stylizer import Stylizer
-
-
-@pytest.fixture(scope="module")
-def stylize() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("stylize_door_net", ROOT / "stylize.py")
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """stylize.py --method gatys, from files to files, and reference.py below it."""
 
-import importlib.util
 import json
 import os
 import subprocess
@@ -16,15 +15,6 @@ from texturenet import images, perceptual, reference
 from texturenet.gatys import Iterate
 from texturenet.presets import PRESETS
 from texturenet.reference import Reference
-
-
-@pytest.fixture(scope="module")
-def stylize() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("stylize_door", ROOT / "stylize.py")
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture
