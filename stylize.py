@@ -11,15 +11,22 @@ python stylize.py --method gatys --texture mosaic.jpg img.jpg            Gatys' 
 docs/stylize.md shows what each flag does.
 """
 
+from __future__ import annotations
+
 import argparse
+import os
 import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from texturenet.config import add_flags, given
+from texturenet.config import PRECISIONS, add_flags, given
 from texturenet.look import Look
 from texturenet.presets import PRESETS, GatysRecipe, gatys_recipe
+
+if TYPE_CHECKING:
+    from texturenet.folders import Steps
 
 SHARED = {"seed"}  # flags of GatysRecipe that mean the same with a trained network
 Paint = Callable[[Path | None, Path], str]  # (photo, result) -> what to print; raises ValueError or OSError
@@ -82,6 +89,12 @@ def parser() -> argparse.ArgumentParser:
         metavar="GB",
         help="that the program may hold; larger pictures are painted in strips (default: nine tenths of what is free)",
     )
+    machine.add_argument(
+        "--precision",
+        choices=PRECISIONS,
+        default="auto",
+        help="of a style's convolutions; auto: half where the chip is faster in it (default: auto)",
+    )
     add_flags(parser, GatysRecipe)
     for group in parser._action_groups:
         if group.title in ("optimization", "start", "perceptual network", "loss"):
@@ -112,7 +125,8 @@ def check(flags: argparse.Namespace) -> str | None:
         if not flags.pictures and (needing := [name for name in asked if name != "noise_factor"]):
             return f"--{needing[0]} needs a picture: name at least one"
     else:
-        foreign = [name for name in ("model", "max_memory") if getattr(flags, name) is not None] + list(asked)
+        foreign = [name for name in ("model", "max_memory") if getattr(flags, name) is not None]
+        foreign += ["precision"] * (flags.precision != "auto") + list(asked)
         if foreign:
             return f"--{foreign[0]} is for --method net; the reference takes its look from --texture FILE"
         if flags.texture is None:
@@ -120,8 +134,8 @@ def check(flags: argparse.Namespace) -> str | None:
     return None
 
 
-def network(flags: argparse.Namespace) -> tuple[str, Paint]:
-    """Trained styles: what results are called after, and what paints them."""
+def network(flags: argparse.Namespace) -> tuple[str, Paint, Steps[Any, Any] | None]:
+    """Trained styles: what results are called after, what paints them, and the same in steps."""
     from texturenet import styles
 
     models = [styles.find(model) for model in flags.model or ()]  # a misspelt name fails before torch loads
@@ -131,7 +145,7 @@ def network(flags: argparse.Namespace) -> tuple[str, Paint]:
     seed = given(flags, GatysRecipe).get("seed", 0)
     device = processes.own_device(devices.resolve_device(flags.device))
     memory = flags.max_memory and int(flags.max_memory * 2**30)
-    painter = Painter(models, Look(**given(flags, Look)), seed, device, memory)
+    painter = Painter(models, Look(**given(flags, Look)), seed, device, memory, flags.precision)
     if flags.pictures and not painter.paints_photos:
         raise ValueError(f"{painter.name} makes a texture and takes no photo; give --size 1024x768 alone")
     if painter.paints_photos and not flags.pictures:
@@ -142,11 +156,12 @@ def network(flags: argparse.Namespace) -> tuple[str, Paint]:
             return str(painter.texture(target, *texture_size(flags), flags.quality))
         return str(painter(photo, target, flags.size, flags.quality))
 
-    return painter.name, paint
+    steps = painter.steps(flags.size, flags.quality) if flags.pictures else None
+    return painter.name, paint, steps
 
 
-def iterative(flags: argparse.Namespace) -> tuple[str, Paint]:
-    """The iterative method: the texture's name, and what paints with it."""
+def iterative(flags: argparse.Namespace) -> tuple[str, Paint, Steps[Any, Any] | None]:
+    """The iterative method: the texture's name, what paints with it, and that it has no steps."""
     typed = given(flags, GatysRecipe)
     gatys_recipe(flags.preset, typed)  # a contradiction is told before torch loads
     from texturenet import devices
@@ -160,7 +175,7 @@ def iterative(flags: argparse.Namespace) -> tuple[str, Paint]:
         size = flags.size if photo else texture_size(flags)
         return "\n".join(map(str, painter(photo, target, size, flags.quality)))
 
-    return flags.texture.stem, paint
+    return flags.texture.stem, paint, None
 
 
 def texture_size(flags: argparse.Namespace) -> tuple[int, int]:
@@ -179,7 +194,7 @@ def main(argv: list[str] | None = None) -> int:
         return 0
     if trouble := check(flags):
         cli.error(trouble)
-    name, paint = iterative(flags) if flags.method == "gatys" else network(flags)
+    name, paint, steps = iterative(flags) if flags.method == "gatys" else network(flags)
     from texturenet import folders, processes  # torch loads in seconds, after --help and typing errors
 
     if not flags.pictures:
@@ -190,10 +205,13 @@ def main(argv: list[str] | None = None) -> int:
         print(paint(None, target))
         return 0
     work = folders.plan(flags.pictures, flags.output, name, flags.name)
-    return folders.paint_all(processes.own_share(work), paint, flags.skip_existing)
+    return folders.paint_all(processes.own_share(work), paint, flags.skip_existing, steps)
 
 
 if __name__ == "__main__":
+    # Before torch loads: its threads (libgomp's) spin for a millisecond where they wait, which on a core that another
+    # program wants makes a training step take up to twice as long. On a quiet one it makes no difference.
+    os.environ.setdefault("GOMP_SPINCOUNT", "2000")
     try:
         sys.exit(main())
     except (ValueError, OSError) as error:

@@ -49,7 +49,8 @@ def controls(style: Stylizer) -> None:
     row("strength", [(f"--strength {s}", style(cat, strength=s)) for s in (0, 0.3, 0.6, 1)])
     row(
         "noise",
-        [(f"--noise_factor {f}", style(coffee, noise_factor=f)) for f in (0, 1, 2)] + [("--seed 7", style(coffee, 7))],
+        [(f"--noise_factor {f}", style(coffee, noise_factor=f)) for f in (0, 0.3, 1)]
+        + [("--seed 7", style(coffee, 7))],
     )
     kept = [(f"--preserve_color {how}", style(coffee, preserve_color=how)) for how in ("luma", "hist")]
     row("preserve_color", [("photo", coffee), ("painting", style(coffee)), *kept])

@@ -37,7 +37,7 @@ DOORS: dict[str, set[str]] = {
     "blending": {"images"},
     "onnx_style": {"noise"},
     "rows": set(),
-    "tiles": {"generators", "rows"},
+    "tiles": {"generators", "rows", "norms"},
     "stylizer": {
         "files",
         "images",

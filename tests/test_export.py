@@ -60,7 +60,7 @@ def test_the_file_describes_itself(mosaic_onnx: tuple[Path, str]) -> None:
     assert [(opset.domain, opset.version) for opset in model.opset_import] == [("", 18)]
     properties = {item.key: item.value for item in model.metadata_props}
     assert (properties["format"], properties["version"], properties["name"]) == ("texturenet", "1", "mosaic")
-    assert '"style_size": 384' in properties["recipe"]
+    assert '"style_size": 256' in properties["recipe"]
     (output,) = model.graph.output
     dims = [dim.dim_param or dim.dim_value for dim in output.type.tensor_type.shape.dim]
     assert dims == ["batch", 3, "height", "width"]

@@ -1,5 +1,10 @@
 """folders.py: where results go, and a run that goes past what fails."""
 
+import os
+import signal
+import threading
+import time
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 
@@ -7,7 +12,7 @@ import pytest
 from conftest import picture
 
 from texturenet import images
-from texturenet.folders import Work, check_name, paint_all, plan
+from texturenet.folders import Steps, Work, check_name, paint_all, plan
 
 
 @pytest.fixture
@@ -203,3 +208,205 @@ def test_ctrl_c_keeps_what_is_done(work: list[Work], capsys: pytest.CaptureFixtu
     assert paint_all(work, painter({"1": ValueError, "3": KeyboardInterrupt})) == 130
     assert [item.target.exists() for item in work] == [True, False, True, False, False, False]
     assert capsys.readouterr().err.splitlines()[-1] == "stopped: 2 of 6 pictures painted and kept, 1 failed: 1.jpg"
+
+
+# --- three files at a time --------------------------------------------------------------------------------------------
+
+
+class Held:
+    """A decoded photo, or a painting."""
+
+    def __init__(self, source: Path) -> None:
+        self.source = source
+
+
+class Studio:
+    """Steps that write down what began and ended, and can be told what goes wrong or is slow.
+
+    wrong  "step stem" -> what it raises
+    slow   step -> seconds
+    """
+
+    def __init__(self, wrong: dict[str, type[BaseException]] | None = None, slow: dict[str, float] | None = None):
+        self.wrong, self.slow = wrong or {}, slow or {}
+        self.diary: list[str] = []
+        self.threads: dict[str, set[int]] = {}
+        self.held: weakref.WeakSet[Held] = weakref.WeakSet()
+        self.most_held = 0
+        self.held_beside: list[int] = []  # while a file was painted by itself
+        self.changed = threading.Condition()
+
+    def note(self, line: str) -> None:
+        with self.changed:
+            self.diary.append(line)
+            self.changed.notify_all()
+
+    def wait_for(self, line: str) -> None:
+        with self.changed:
+            assert self.changed.wait_for(lambda: line in self.diary, timeout=20), f"no {line!r} meanwhile"
+
+    def step(self, name: str, source: Path) -> None:
+        self.threads.setdefault(name, set()).add(threading.get_ident())
+        self.note(f"{name} {source.stem}")
+        time.sleep(self.slow.get(name, 0.002))  # at least until the other threads have let go of what they held
+        if error := self.wrong.get(f"{name} {source.stem}"):
+            self.note(f"{name} {source.stem} failed")
+            raise error(f"{source}: {name} failed")
+
+    def new(self, source: Path) -> Held:
+        held = Held(source)
+        self.held.add(held)
+        self.most_held = max(self.most_held, len(self.held))
+        return held
+
+    def read(self, source: Path, _target: Path) -> Held:
+        self.step("read", source)
+        photo = self.new(source)
+        self.note(f"read {source.stem} done")
+        return photo
+
+    def paint(self, photo: Held) -> Held:
+        self.step("paint", photo.source)
+        painting = self.new(photo.source)
+        self.note(f"paint {photo.source.stem} done")
+        return painting
+
+    def write(self, painting: Held, target: Path) -> str:
+        self.step("write", painting.source)
+        target.write_text("painted")
+        self.note(f"write {painting.source.stem} done")
+        return str(target)
+
+    def alone(self, source: Path, target: Path) -> str:
+        self.step("alone", source)
+        self.held_beside.append(len(self.held))
+        target.write_text("painted alone")
+        self.note(f"alone {source.stem} done")
+        return str(target)
+
+    def paint_all(self, work: list[Work], skip_existing: bool = False) -> int:
+        return paint_all(work, self.alone, skip_existing, Steps(self.read, self.paint, self.write))
+
+    def order(self, *lines: str) -> bool:
+        places = [self.diary.index(line) for line in lines]
+        return places == sorted(places)
+
+
+class Patient(Studio):
+    """Paints for as long as it takes the other two steps to do their part."""
+
+    def paint(self, photo: Held) -> Held:
+        number = int(photo.source.stem)
+        if number < 5:
+            self.wait_for(f"read {number + 1} done")
+        if number > 0:
+            self.wait_for(f"write {number - 1} done")
+        return super().paint(photo)
+
+
+def test_the_next_is_read_and_the_last_written_while_one_is_painted(
+    work: list[Work], capsys: pytest.CaptureFixture[str]
+) -> None:
+    studio = Patient()
+    assert studio.paint_all(work) == 0
+    assert [item.target.read_text() for item in work] == ["painted"] * 6
+    assert studio.threads["paint"] == {threading.get_ident()}  # where Ctrl-C arrives
+    assert len(set().union(*studio.threads.values())) == 3
+    said = capsys.readouterr()
+    assert said.out.split() == [str(item.target) for item in work]
+    assert said.err.splitlines()[-1] == "6 of 6 pictures painted"
+
+
+@pytest.mark.parametrize("slowest", ["read", "paint", "write"])
+def test_one_photo_waits_and_one_painting(work: list[Work], slowest: str) -> None:
+    studio = Studio(slow={slowest: 0.03})
+    assert studio.paint_all(work) == 0
+    for n in range(4):
+        assert studio.order(f"paint {n} done", f"read {n + 2}")  # n + 1 waits or is being read
+        assert studio.order(f"write {n} done", f"paint {n + 2}")  # n + 1 waits or is being written
+    assert studio.most_held <= 4  # photo and painting of one file, the next photo, the painting before
+    assert not studio.held
+
+
+def test_a_single_file_needs_no_threads(work: list[Work]) -> None:
+    for item in work[1:]:
+        item.target.write_text("earlier")
+    studio = Studio()
+    assert studio.paint_all(work, skip_existing=True) == 0
+    assert studio.diary == ["alone 0", "alone 0 done"]
+    assert studio.threads == {"alone": {threading.get_ident()}}
+
+
+def test_what_is_not_read_ahead_is_painted_with_nothing_beside_it(
+    work: list[Work], capsys: pytest.CaptureFixture[str]
+) -> None:
+    studio = Studio(wrong={"read 0": ValueError, "read 2": OSError, "read 3": ValueError}, slow={"write": 0.03})
+    assert studio.paint_all(work) == 0
+    assert [item.target.read_text() for item in work] == [
+        "painted alone" if i in (0, 2, 3) else "painted" for i in range(6)
+    ]
+    assert studio.order("alone 0 done", "read 1")
+    assert studio.order("write 1 done", "alone 2", "alone 2 done", "read 3", "alone 3", "alone 3 done", "read 4")
+    assert studio.held_beside == [0, 0, 0]
+    assert capsys.readouterr().out.split() == [str(item.target) for item in work]
+
+
+@pytest.mark.parametrize("error", [ValueError, OSError])
+def test_the_error_of_a_step_is_the_error_of_its_file(
+    work: list[Work], error: type[Exception], capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stderr", os.fdopen(os.dup(1), "w", buffering=1))  # in one stream, to see the order
+    monkeypatch.setattr("sys.stdout", os.fdopen(os.dup(1), "w", buffering=1))
+    wrong = dict.fromkeys(("read 1", "alone 1", "paint 2", "write 4", "read 5", "alone 5"), error)
+    assert Studio(wrong, slow={"write": 0.02}).paint_all(work) == 2
+    assert [item.target.exists() for item in work] == [True, False, False, True, False, False]
+    lines = [line.rpartition("\r")[2] for line in capfd.readouterr().out.splitlines()]
+    expected = [
+        str(work[0].target),
+        "stylize.py: error: 1.jpg: alone failed",
+        "stylize.py: error: 2.jpg: paint failed",
+        str(work[3].target),
+        "stylize.py: error: 4.jpg: write failed",
+        "stylize.py: error: 5.jpg: alone failed",
+        "2 of 6 pictures painted, 4 failed: 1.jpg, 2.jpg, 4.jpg, ...",
+    ]
+    assert [line for line in lines if line in expected] == expected
+
+
+@pytest.mark.parametrize("place", ["read 3", "paint 3", "write 3", "alone 3", "write 5"])
+def test_what_is_no_files_fault_ends_the_run(work: list[Work], place: str) -> None:
+    wrong: dict[str, type[BaseException]] = {"read 3": ValueError} if place == "alone 3" else {}
+    wrong[place] = ZeroDivisionError
+    with pytest.raises(ZeroDivisionError):
+        Studio(wrong).paint_all(work)
+    assert [item.target.exists() for item in work[:3]] == [True] * 3
+
+
+def test_ctrl_c_while_one_is_painted(work: list[Work], capsys: pytest.CaptureFixture[str]) -> None:
+    studio = Studio({"paint 3": KeyboardInterrupt}, slow={"write": 0.05})
+    assert studio.paint_all(work) == 130
+    assert [item.target.exists() for item in work] == [True, True, True, False, False, False]
+    said = capsys.readouterr()
+    assert said.out.split() == [str(item.target) for item in work[:3]]
+    assert said.err.splitlines()[-1] == "stopped: 3 of 6 pictures painted and kept"
+
+
+@pytest.mark.parametrize("moment", ["read 3", "paint 2", "write 1"])
+def test_ctrl_c_whenever_it_comes(work: list[Work], moment: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """As the terminal sends it, to the process: what the writer has begun is finished and counted."""
+
+    class Stopped(Studio):
+        def step(self, name: str, source: Path) -> None:
+            if f"{name} {source.stem}" == moment:
+                os.kill(os.getpid(), signal.SIGINT)
+            super().step(name, source)
+
+    studio = Stopped(slow={"read": 0.02, "paint": 0.02, "write": 0.05})
+    before = threading.active_count()
+    assert studio.paint_all(work) == 130
+    assert threading.active_count() == before
+    done = [item.target.exists() for item in work]
+    assert done == sorted(done, reverse=True) and 1 <= sum(done) <= 3
+    said = capsys.readouterr()
+    assert said.out.split() == [str(item.target) for item in work[: sum(done)]]
+    assert said.err.splitlines()[-1] == f"stopped: {sum(done)} of 6 pictures painted and kept"

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
 from texturenet import monitor
-from texturenet.monitor import JsonlLog, PreviewEvent, ProgressBar, StepEvent, read_log
+from texturenet.monitor import DataWait, JsonlLog, PreviewEvent, ProgressBar, StepEvent, read_log
 
 
 def event(step: int, **losses: float) -> StepEvent:
@@ -141,6 +142,28 @@ def test_steps_that_were_taken_back_are_read_as_they_were_taken_last(tmp_path: P
         log.on_step(event(step, total=total))
     log.close()
     assert [(row["step"], row["losses"]["total"]) for row in read_log(log.path)] == [(1, 5.0), (2, 3.0), (3, 2.0)]
+
+
+# --- the wait for photos
+
+
+def test_wait_for_photos_is_said_once(capsys: pytest.CaptureFixture[str]) -> None:
+    waiting = DataWait(workers=2, cores=8, enough=384)
+    first, short, long = replace(event(1), images_per_second=0.0), replace(event(2), data_wait=0.1), event(3)
+    for one in (first, short):
+        waiting.on_step(one)
+    assert capsys.readouterr().err == ""
+    for _ in range(2):
+        waiting.on_step(long)
+    assert capsys.readouterr().err == (
+        "training waits for photos 25% of the time: more --workers (2 now, up to 8), photos shrunk beforehand to "
+        "384 px on the shorter side, or a faster disk help\n"
+    )
+
+
+def test_no_more_workers_than_cores_are_advised(capsys: pytest.CaptureFixture[str]) -> None:
+    DataWait(workers=2, cores=2, enough=192).on_step(event(5))
+    assert "of the time: photos shrunk beforehand to 192 px" in capsys.readouterr().err
 
 
 # --- the bar

@@ -1,7 +1,10 @@
 """painting.py: what the flags of a look mean for files."""
 
 import json
+import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -10,9 +13,10 @@ from PIL import ExifTags, Image
 from test_stylizer import save_style
 from torch import Tensor
 
-from texturenet import blending, images, pictures, styles, video
+from texturenet import blending, folders, images, painting, pictures, styles, video
+from texturenet.folders import Work
 from texturenet.look import Look
-from texturenet.painting import Painter
+from texturenet.painting import Painter, Photo
 from texturenet.stylizer import Stylizer
 
 
@@ -208,3 +212,118 @@ def test_a_video_gets_the_same_look(folder: Path, monkeypatch: pytest.MonkeyPatc
     assert torch.equal(painted[1], Stylizer(AMBER)(frames[1], 3, strength=0.5))
     with pytest.raises(ValueError, match=r"clip.mp4: --grid and --compare make pictures, and this is a video"):
         Painter([AMBER], Look(compare=True))(folder / "clip.mp4", folder / "out.webm")
+
+
+# --- in steps ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("folder")
+@pytest.mark.parametrize(
+    "look", [Look(), Look(mask=Path("mask.png")), Look(compare=True), Look(grid=True), Look(strength=0.5)]
+)
+def test_the_steps_together_are_the_call(look: Look) -> None:
+    painter = Painter([AMBER], look, 3)
+    steps = painter.steps(36, 80)
+    assert steps.write(steps.paint(steps.read(Path("photo.png"), Path("a.jpg"))), Path("a.jpg")) == "a.jpg"
+    painter(Path("photo.png"), Path("b.jpg"), 36, 80)
+    assert Path("a.jpg").read_bytes() == Path("b.jpg").read_bytes()
+
+
+def refuses(painter: Painter, source: str, target: str = "result.png", size: int | None = None) -> bool:
+    """To read it ahead."""
+    try:
+        painter.steps(size).read(Path(source), Path(target))
+    except ValueError:
+        return True
+    return False
+
+
+@pytest.mark.usefixtures("folder")
+def test_large_pictures_and_videos_are_not_read_ahead(monkeypatch: pytest.MonkeyPatch) -> None:
+    still = images.to_pil(picture(40, 48))
+    still.save("moving.png", save_all=True, append_images=[images.to_pil(picture(40, 48, 1))])
+    monkeypatch.setattr(painting, "AHEAD_PIXELS", 48 * 40)
+    painter = Painter([AMBER], Look())
+    assert not refuses(painter, "photo.png")
+    assert refuses(painter, "photo.png", size=64)
+    assert refuses(painter, "moving.png")
+    assert not refuses(painter, "moving.png", size=24)
+    assert refuses(painter, "photo.png", "clip.mp4") and refuses(painter, "clip.avi")
+    for look in (Look(compare=True), Look(grid=True), Look(mask=Path("mask.png"))):
+        assert refuses(Painter([AMBER], look), "photo.png")
+    monkeypatch.setattr(painting, "AHEAD_PIXELS", 48 * 40 - 1)
+    assert refuses(Painter([AMBER], Look()), "photo.png")
+
+
+@pytest.mark.usefixtures("folder")
+def test_what_waits_is_a_small_part_of_max_memory() -> None:
+    assert refuses(Painter([AMBER], Look(), max_memory=48 * 40 * 100), "photo.png")
+    assert not refuses(Painter([AMBER], Look(), max_memory=48 * 40 * 1000), "photo.png")
+
+
+@pytest.mark.usefixtures("folder")
+def test_files_of_all_kinds_in_one_run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Read ahead or not, each file becomes what it becomes by itself."""
+    images.save_image(picture(60, 72, 1), "b.png")  # too large to be read ahead
+    Path("c.mp4").write_bytes(b"film")
+    images.to_pil(picture(30, 40, 2)).save("d.gif", save_all=True, append_images=[images.to_pil(picture(30, 40, 3))])
+    Path("e.png").write_bytes(b"no picture")
+    images.save_image(picture(20, 30, 4), "f.jpg")
+
+    def stylize(paint: object, source: Path, target: Path, **options: object) -> None:
+        del paint, options
+        target.write_bytes(source.read_bytes())
+
+    monkeypatch.setattr(video, "stylize", stylize)
+    monkeypatch.setattr(painting, "AHEAD_PIXELS", 60 * 72 - 1)
+    painter = Painter([AMBER], Look(), 5)
+    names = ["photo.png", "b.png", "c.mp4", "d.gif", "e.png", "f.jpg"]
+    work = [Work(Path(name), Path("out") / name) for name in names]
+    Path("out").mkdir()
+
+    def whole(source: Path, target: Path) -> str:
+        return str(painter(source, target))
+
+    assert folders.paint_all(work, whole, steps=painter.steps()) == 2
+    said = capsys.readouterr()
+    assert said.out.split() == [f"out/{name}" for name in names if name != "e.png"]
+    errors = [line for line in said.err.splitlines() if "error: " in line]
+    assert len(errors) == 1 and "stylize.py: error: e.png: not a picture" in errors[0]
+    for item in work:
+        if item.source.name != "e.png":
+            painter(item.source, alone := Path("alone" + item.source.suffix))
+            assert alone.read_bytes() == item.target.read_bytes(), item.source
+
+
+@pytest.mark.usefixtures("folder")
+def test_a_folder_takes_as_long_as_the_slower_of_codec_and_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a network that takes as long as the codec does, and no chip: half of the sum at best."""
+    images.save_image(picture(900, 1200), "large.png")
+    work = [Work(Path("large.png"), Path(f"out/{i}.png")) for i in range(8)]
+    painter = Painter([AMBER], Look())
+    seconds: list[float] = []
+
+    def timed(step: Callable[..., Any]) -> Callable[..., Any]:
+        def run(*args: object) -> object:
+            start = time.perf_counter()
+            result = step(*args)
+            seconds.append(time.perf_counter() - start)
+            return result
+
+        return run
+
+    def paint(photo: Photo) -> pictures.Picture:
+        time.sleep(codec)
+        return photo.picture
+
+    monkeypatch.setattr(painter, "paint", paint)
+    steps = painter.steps()
+    start = time.perf_counter()
+    steps.write(steps.read(work[0].source, work[0].target).picture, work[0].target)
+    codec = time.perf_counter() - start
+    steps = folders.Steps(timed(steps.read), timed(steps.paint), timed(steps.write))
+    start = time.perf_counter()
+    assert folders.paint_all(work, lambda *_: "", steps=steps) == 0
+    wall = time.perf_counter() - start
+    print(f"{len(work)} files: {wall:.2f} s for steps of {sum(seconds):.2f} s together, {wall / sum(seconds):.0%}")
+    assert wall < 0.85 * sum(seconds)

@@ -14,6 +14,7 @@ from PIL import Image
 from test_stylizer import save_style
 
 from texturenet import images, painting
+from texturenet.pictures import Picture
 from texturenet.presets import GatysRecipe
 from texturenet.stylizer import Stylizer
 
@@ -93,10 +94,13 @@ def test_ctrl_c_keeps_what_is_done(
     stylize: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     class Impatient(painting.Painter):
-        def __call__(self, source: Path, target: Path, size: int | None = None, quality: int = 95) -> Path:
-            if source.stem == "1":
+        painted = 0
+
+        def paint(self, photo: painting.Photo) -> Picture:
+            if self.painted:
                 raise KeyboardInterrupt
-            return super().__call__(source, target, size, quality)
+            self.painted += 1
+            return super().paint(photo)
 
     monkeypatch.setattr(painting, "Painter", Impatient)
     assert stylize.main([*NET, "in"]) == 130
@@ -129,6 +133,19 @@ def test_memory_is_given_in_gb(stylize: ModuleType, capsys: pytest.CaptureFixtur
 
 
 @pytest.mark.usefixtures("folder")
+def test_precision_is_the_styles(stylize: ModuleType) -> None:
+    save_style(Path("deep.pt"), scales=5, width=8)
+    photo, painted = images.load_image("in/0.png"), {}
+    for precision in ("fp32", "bf16"):
+        words = ["--model", "deep.pt", "--cpu", "--precision", precision, "in/0.png", "-o", f"{precision}.png"]
+        assert stylize.main(words) == 0
+        painted[precision] = images.load_image(f"{precision}.png")
+        alone = Stylizer(Path("deep.pt"), precision=precision)(photo)
+        torch.testing.assert_close(painted[precision], alone, atol=0.51 / 255, rtol=0)
+    assert not torch.equal(painted["fp32"], painted["bf16"])
+
+
+@pytest.mark.usefixtures("folder")
 def test_a_shipped_style_by_name(stylize: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
     assert stylize.main(["--list"]) == 0
     assert "| mosaic " in capsys.readouterr().out
@@ -153,7 +170,9 @@ def test_a_shipped_style_by_name(stylize: ModuleType, capsys: pytest.CaptureFixt
         ("--grid", "--grid needs a picture: name at least one"),
         ("--model s.pt --max_memory 0 in/0.png", "--max_memory 0: give GB, more than 0"),
         ("--model s.pt --quality 0 in/0.png", "--quality 0: give 1 to 100"),
+        ("--model s.pt --precision fp8 in/0.png", "argument --precision: invalid choice: 'fp8'"),
         ("--method gatys --texture t.png --strength 0.5 in/0.png", "--strength is for --method net"),
+        ("--method gatys --texture t.png --precision bf16 in/0.png", "--precision is for --method net"),
         ("--method gatys --texture t.png --grid in/0.png", "--grid is for --method net"),
     ],
 )

@@ -90,7 +90,8 @@ def test_a_texture_of_any_size(tmp_path: Path) -> None:
 
 def small_strips(monkeypatch: pytest.MonkeyPatch) -> None:
     """Strips of a few rows, and nothing reserved for torch's own needs, which no small picture comes near."""
-    monkeypatch.setattr(tiles, "STRIP_VALUES", 2000)
+    monkeypatch.setitem(tiles.STRIP_VALUES, "cpu", 2000)
+    monkeypatch.setitem(tiles.STRIP_VALUES, "other", 2000)
     monkeypatch.setattr(tiles, "_FIXED", 0)
 
 
@@ -100,10 +101,10 @@ def test_what_memory_does_not_hold_is_painted_in_strips(
     photo = picture(90, 120)
     whole = style(photo)
     small_strips(monkeypatch)
-    monkeypatch.setattr(stylizer, "free_memory", lambda _device: 4 * 10**6)  # in one piece it takes 8 * 12 * 4 * 10800
+    monkeypatch.setattr(stylizer, "free_memory", lambda _device: 2 * 10**6)  # four maps take 4 * 12 * 4 * 10800
     assert capsys.readouterr().err == ""
     assert (style(photo) - whole).abs().max() < 1e-5
-    assert capsys.readouterr().err == "120x90 px: memory is short; painting in strips\n"
+    assert capsys.readouterr().err == "120x90 px: memory is short; painting in strips, which takes longer\n"
     eight_bits = images.to_tensor(style(images.to_pil(photo)))
     assert (eight_bits - whole).abs().mean() < 1 / 255
     style(picture(60, 60))
@@ -135,9 +136,10 @@ def test_out_of_memory_falls_back_to_strips(
     def full(*_: object) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
 
+    monkeypatch.setattr(Stylizer, "_always_in_strips", False)  # as on a GPU
     monkeypatch.setattr(style.generator, "forward", full)
     assert (style(photo) - whole).abs().max() < 1e-5
-    assert capsys.readouterr().err == "70x50 px: cpu ran out of memory; painting in strips\n"
+    assert capsys.readouterr().err == "70x50 px: cpu ran out of memory; painting in strips, which takes longer\n"
     monkeypatch.setattr(tiles.F, "conv2d", full)
     with pytest.raises(ValueError, match="cpu ran out of memory even in strips of 70x50 px"):
         style(photo)
@@ -147,7 +149,7 @@ def test_a_huge_texture_comes_in_strips_too(tmp_path: Path, monkeypatch: pytest.
     style = Stylizer(save_style(tmp_path / "style.pt", content=False, padding="circular"))
     whole = style.synthesize(90, 121)
     small_strips(monkeypatch)
-    monkeypatch.setattr(stylizer, "free_memory", lambda _device: 4 * 10**6)
+    monkeypatch.setattr(stylizer, "free_memory", lambda _device: 2 * 10**6)
     assert (style.synthesize(90, 121) - whole).abs().max() < 1e-5
 
 
@@ -160,9 +162,9 @@ def test_what_is_no_generator_runs_in_one_piece(style: Stylizer, monkeypatch: py
 
 
 def test_too_large_even_for_strips(style: Stylizer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stylizer, "free_memory", lambda _device: 10 * 2**20)
-    with pytest.raises(ValueError, match=r"2000x1500 px takes at least 0.2 GB and 0.0 GB are left on cpu; .*--size"):
-        style(torch.zeros(1, 3, 1500, 2000))
+    monkeypatch.setattr(stylizer, "free_memory", lambda _device: 300 * 2**20)
+    with pytest.raises(ValueError, match=r"4000x3000 px takes at least 0.3 GB and 0.3 GB are left on cpu; .*--size"):
+        style(torch.zeros(1, 3, 3000, 4000))
     style(torch.zeros(1, 3, 64, 64))
 
 
@@ -178,3 +180,19 @@ def test_damaged_weights_give_no_picture(tmp_path: Path) -> None:
 def test_no_checkpoint(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="no checkpoint at"):
         Stylizer(tmp_path / "nowhere.pt")
+
+
+def test_half_precision_is_the_same_picture() -> None:
+    """On any CPU; by default only where it is faster."""
+    exact, half = (Stylizer("mosaic", precision=precision)(picture(250, 190)) for precision in ("fp32", "bf16"))
+    assert 0 < (exact - half).abs().mean() < 1 / 255
+
+
+def test_by_default_a_chip_that_is_slow_in_it_is_spared_half_precision(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, photo = save_style(tmp_path / "style.pt"), picture(40, 50)
+    exact, half = (Stylizer(path, precision=precision)(photo) for precision in ("fp32", "bf16"))
+    for amx, expected in ((False, exact), (True, half)):
+        monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda amx=amx: amx)
+        assert torch.equal(Stylizer(path)(photo), expected)

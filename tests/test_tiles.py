@@ -26,7 +26,7 @@ def both_ways(
     """The picture in one piece, the picture in strips, and the first row of each strip."""
     photo = picture(height, width) if generator.content else None
     whole = generator(photo, make_noise(generator, 1, height, width, seed=3))[..., :height, :width]
-    monkeypatch.setattr(tiles, "STRIP_VALUES", values)
+    monkeypatch.setitem(tiles.STRIP_VALUES, "cpu", values)
     monkeypatch.setattr(tiles, "_FIXED", 0)
     room += 2 * 4 * tiles._STRIPS_ALIVE * values
     rows = None if photo is None else lambda first, last: photo[..., first:last, :]
@@ -81,8 +81,8 @@ def test_statistics_far_from_zero() -> None:
     """A sum of squares would lose the variance of 1000 +- 0.1 in float32."""
     torch.manual_seed(0)
     x = 1000 + 0.1 * torch.rand(1, 2, 50, 40)
-    canvas = tiles._Canvas(values=7 * 80, largest_stored=0)
-    mean, variance = canvas._statistics((2, 50, 40), lambda first, last: x[..., first:last, :])
+    strips = x.split(7, dim=-2)
+    mean, variance = tiles._together([(strip.shape[-2], *tiles._moments(strip)) for strip in strips])
     exact = x.double()
     assert torch.allclose(mean.double(), exact.mean((0, 2, 3)), rtol=1e-7)
     assert torch.allclose(variance.double(), exact.var((0, 2, 3), correction=0), rtol=1e-3)

@@ -54,8 +54,8 @@ class Recipe:
     noise_range: tuple[float, ...] | None = flag(
         None,
         "generator",
-        "least and greatest noise_factor, as 0 2, that every other step is trained at with the style weighted in "
-        "proportion: stylize.py --noise_factor then sets how strongly the texture lies over the photo (default: none)",
+        "least and greatest noise_factor, as 0 2, that every other step is trained at, from half to more of the "
+        "style: stylize.py --noise_factor then sets how strongly the texture lies over the photo (default: none)",
         least=0,
     )
     normalization: str = flag("instance", "generator", "after every convolution", ("instance", "batch"))

@@ -6,8 +6,10 @@ import glob
 import string
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Generic, TypeVar
 
 from tqdm import tqdm
 
@@ -20,6 +22,9 @@ VIDEO_SUFFIXES = (video.SUFFIXES | {".avi", ".mpg", ".wmv"}) - files.SUFFIXES  #
 SUFFIXES = files.SUFFIXES | VIDEO_SUFFIXES
 WRITABLE = codec.SAVE_FORMATS.keys() | video.SUFFIXES
 _NAMED = 3  # failures that the summary repeats
+
+Photo = TypeVar("Photo")
+Painting = TypeVar("Painting")
 
 
 @dataclass(frozen=True)
@@ -80,32 +85,107 @@ def check_name(name: str) -> None:
         raise ValueError(f"--name {name}: {error}; choose from {choices}") from None
 
 
-def paint_all(work: Sequence[Work], paint: Callable[[Path, Path], str], skip_existing: bool = False) -> int:
+@dataclass(frozen=True)
+class Steps(Generic[Photo, Painting]):
+    """How a file is painted, in three steps that may be at three files at a time, each in a thread of its own.
+
+    read   (source, target) -> what is painted; its ValueError or OSError: not ahead of its turn, or not at all
+    paint  what was read -> the painting; its ValueError or OSError is the file's
+    write  (painting, target) -> what to print; likewise
+    """
+
+    read: Callable[[Path, Path], Photo]
+    paint: Callable[[Photo], Painting]
+    write: Callable[[Painting, Path], str]
+
+
+def paint_all(
+    work: Sequence[Work],
+    paint: Callable[[Path, Path], str],
+    skip_existing: bool = False,
+    steps: Steps[Any, Any] | None = None,
+) -> int:
     """Paint one file after the other, past those that fail -> exit code: 0, 2 if any failed, 130 if stopped.
 
     paint  (source, target) -> what to print; its ValueError or OSError is printed and counted
-    For more than one file a bar with the time left, and a summary at the end, go to stderr.
+    steps  the same in steps: of several files the next is then read and the one before written meanwhile; None: it
+           has none
+    What is printed comes in the order of `work`. For more than one file a bar with the time left, and a summary at the
+    end, go to stderr.
     """
     waiting = [item for item in work if not (skip_existing and item.target.exists())]
-    failed: list[Path] = []
-    painted = 0
+    run = _Run(len(waiting))
     stopped = False
-    bar = tqdm(waiting, unit="picture", disable=len(waiting) <= 1)
     try:
-        for item in bar:
-            try:
-                tqdm.write(paint(item.source, item.target), file=sys.stdout)
-                painted += 1
-            except (ValueError, OSError) as error:
-                failed.append(item.source)
-                tqdm.write(f"stylize.py: error: {error}", file=sys.stderr)
+        if steps is not None and len(waiting) > 1:
+            _side_by_side(waiting, paint, steps, run)
+        else:
+            for item in waiting:
+                run.settle(item, paint, item.source)
     except KeyboardInterrupt:
         stopped = True
     finally:
-        bar.close()
+        run.bar.close()
     if len(work) > 1 or stopped or len(waiting) < len(work):
-        print(_summary(len(work), painted, len(work) - len(waiting), failed, stopped), file=sys.stderr)
-    return 130 if stopped else 2 if failed else 0
+        print(_summary(len(work), run.painted, len(work) - len(waiting), run.failed, stopped), file=sys.stderr)
+    return 130 if stopped else 2 if run.failed else 0
+
+
+def _side_by_side(
+    work: Sequence[Work], paint: Callable[[Path, Path], str], steps: Steps[Photo, Painting], run: _Run
+) -> None:
+    """Paint here; read the next file and write the one before in a thread each.
+
+    So at most one photo waits and one painting. A file that can't be read ahead, because it is large or broken, goes
+    through `paint` in its turn, with nothing beside it; if it is broken, that tells the error. On Ctrl-C a painting
+    that is finished is still written.
+    """
+    with ThreadPoolExecutor(1, "reader") as reader, ThreadPoolExecutor(1, "writer") as writer:
+
+        def hand_on(item: Work, photo: Photo) -> Future[None]:
+            """Paint, and leave the rest to the writer; no painting outlives its writing here."""
+            try:
+                painting = steps.paint(photo)
+            except (ValueError, OSError) as error:
+                return writer.submit(run.fail, item, str(error))
+            return writer.submit(run.settle, item, steps.write, painting)
+
+        reads = (reader.submit(steps.read, item.source, item.target) for item in work)  # each when it is asked for
+        ahead, writing = next(reads), writer.submit(lambda: None)
+        for item in work:
+            if isinstance(ahead.exception(), ValueError | OSError):
+                writing.result()
+                run.settle(item, paint, item.source)
+                ahead = next(reads, ahead)
+            else:
+                photo, ahead = ahead.result(), next(reads, ahead)
+                before, writing = writing, hand_on(item, photo)
+                del photo  # the next file may be one that has nothing beside it
+                before.result()
+        writing.result()
+
+
+class _Run:
+    """What became of each file, told as it happens and counted."""
+
+    def __init__(self, files: int) -> None:
+        self.bar = tqdm(total=files, unit="picture", disable=files <= 1)
+        self.painted, self.failed = 0, list[Path]()
+
+    def settle(self, item: Work, finish: Callable[[Any, Path], str], subject: Any) -> None:
+        """Finish a file: subject (its source, or its painting), target -> what to print."""
+        try:
+            tqdm.write(finish(subject, item.target), file=sys.stdout)
+        except (ValueError, OSError) as error:
+            self.fail(item, str(error))
+        else:
+            self.painted += 1
+            self.bar.update()
+
+    def fail(self, item: Work, error: str) -> None:
+        self.failed.append(item.source)
+        tqdm.write(f"stylize.py: error: {error}", file=sys.stderr)
+        self.bar.update()
 
 
 def _summary(total: int, painted: int, skipped: int, failed: Sequence[Path], stopped: bool) -> str:

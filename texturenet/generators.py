@@ -10,8 +10,8 @@ reflected up to the size that the network needs, and the result cropped. Without
 at the size of the noise.
 
 Departures from the papers, each on purpose:
-* The picture is the network's output *added to the photo* and passed through a sigmoid. Instance norm erases the
-  light and the colours of the photo at every scale; this path carries them through, and keeps the result in [0, 1].
+* The picture is the network's output added to the photo's `Light` and passed through a sigmoid. Instance norm erases
+  the light and the colours of the photo at every scale; this path carries them through, and keeps the result in [0, 1].
 * Noise is an argument, seeded by whoever calls: a result can be repeated, tiled and exported.
 * Reflection padding (circular for textures that have to tile) instead of zeros, which paint a frame.
 """
@@ -27,8 +27,27 @@ from torch import Tensor, nn
 
 from texturenet.noise import draw_rows, padded_size
 
+
+class InstanceNorm(nn.InstanceNorm2d):
+    """torch's, without its copies: on a CPU torch's own brings channels_last maps to NCHW and back.
+
+    One picture's instance norm is its batch norm. Forward and backward of the pyramid, 2 photos of 128 px on one core
+    of a Xeon: 419 ms with torch's in NCHW, 339 ms with this in channels_last.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        nhwc = x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous()
+        if x.device.type != "cpu" or not nhwc or torch.compiler.is_compiling():  # torch 2.13 compiles it wrongly
+            return super().forward(x)
+
+        def normalised(picture: Tensor) -> Tensor:
+            return F.batch_norm(picture, None, None, self.weight, self.bias, training=True, eps=self.eps)
+
+        return torch.cat([normalised(x[i : i + 1]) for i in range(len(x))]) if len(x) > 1 else normalised(x)
+
+
 NORMALIZATIONS: dict[str, Callable[[int], nn.Module]] = {
-    "instance": lambda channels: nn.InstanceNorm2d(channels, affine=True),
+    "instance": lambda channels: InstanceNorm(channels, affine=True),
     "batch": nn.BatchNorm2d,
 }
 Padding = Literal["reflect", "circular", "replicate", "zeros"]
@@ -64,15 +83,30 @@ def pad_to(image: Tensor, height: int, width: int) -> Tensor:
     return image[..., reflected(h, height), :][..., reflected(w, width)]
 
 
-def over_photo(update: Tensor, photo: Tensor | None) -> Tensor:
-    """The network's last map as a picture in [0, 1]: a change of the photo's logits, or logits of its own.
+class Light(nn.Module):
+    """The photo's path around the network: (B, 3, H, W) in [0, 1] -> the logits that the network changes.
 
-    The photo's logit is taken to first order around grey, 4 (p - 1/2). The exact one saturates at black and white,
-    where no gradient then asks for a stroke: after 600 steps its style term was 1.33 times as high, skies were bare.
+    Each channel is brought to mean 0 and variance 1 over the picture, so that a dim photo leaves the network as much
+    to paint with as a bright one, and the channels are mixed as the texture's palette asks for. The logits start as
+    the normalised photo itself. Adding 4 (p - 1/2) instead, the photo's own logit to first order, learned half as
+    fast: a small network on mosaic.jpg had closed 61 % of the gap after 2,100 steps, and so 73 % after 1,550.
     """
-    if photo is None:
-        return torch.sigmoid(update)
-    return torch.sigmoid(update + 4 * (photo - 0.5))
+
+    # Variance of a picture whose contrast is raised to half of what it would be: a tenth of a photo's usual one. It
+    # keeps the noise of a plain wall or a night sky from being raised to full contrast.
+    EPS = 0.005
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm = InstanceNorm(3, eps=self.EPS)
+        self.mix = nn.Conv2d(3, 3, 1)
+        nn.init.dirac_(self.mix.weight)
+        assert self.mix.bias is not None
+        nn.init.zeros_(self.mix.bias)
+
+    def forward(self, photo: Tensor) -> Tensor:
+        logits: Tensor = self.mix(self.norm(photo)).float()
+        return logits
 
 
 class Network(Protocol):
@@ -133,6 +167,7 @@ class Pyramid(nn.Module):
         self.norm_fine = nn.ModuleList(norm(width) for _ in coarser)
         self.join = nn.ModuleList(block(channels + width, channels + width) for channels in coarser)
         self.to_rgb = nn.Conv2d(width * scales, 3, 1)
+        self.light = Light() if content else None
 
     def noise_shapes(self, height: int, width: int) -> list[tuple[int, int, int]]:
         """(C, H, W) of each noise map for a picture of height x width, finest first."""
@@ -153,7 +188,11 @@ class Pyramid(nn.Module):
         for k in reversed(range(self.scales - 1)):
             x = F.interpolate(x, scale_factor=2.0, mode="nearest")
             x = self.join[k](torch.cat([self.norm_fine[k](self.enter[k](inputs[k])), self.norm_coarse[k](x)], dim=1))
-        picture = over_photo(self.to_rgb(x).float(), padded)
+        logits = self.to_rgb(x).float()
+        if padded is not None:
+            assert self.light is not None
+            logits = logits + self.light(padded)
+        picture = torch.sigmoid(logits)
         return picture if photo is None else picture[..., : photo.shape[-2], : photo.shape[-1]]
 
 
@@ -161,7 +200,7 @@ class Residual(nn.Module):
     """Johnson's network: 9x9, two halvings, five residual blocks, two enlargements, 9x9. Noise enters at full size.
 
     slope     of the activations below zero; 0 is a plain ReLU
-    direct    whether the last map is the picture itself, clamped to [0, 1], and not a change of the photo; with it, no
+    direct    whether the last map is the picture itself, clamped to [0, 1], without the photo's light; with it, no
               noise and slope 0 this is the network of pytorch/examples (see convert.py)
     The other options are `Pyramid`'s.
     """
@@ -195,6 +234,7 @@ class Residual(nn.Module):
         )
         self.leave = nn.ModuleList([conv(4 * width, 2 * width, 3), conv(2 * width, width, 3)])
         self.to_rgb = nn.Conv2d(width, 3, 9, padding=4, padding_mode=padding)
+        self.light = Light() if content and not direct else None
 
     def noise_shapes(self, height: int, width: int) -> list[tuple[int, int, int]]:
         """One map at full size, see `Pyramid.noise_shapes`."""
@@ -211,7 +251,9 @@ class Residual(nn.Module):
         for layer in self.leave:
             x = layer(F.interpolate(x, scale_factor=2.0, mode="nearest"))
         last = self.to_rgb(x).float()
-        picture = last.clamp(0, 1) if self.direct else over_photo(last, padded)
+        if padded is not None and self.light is not None:
+            last = last + self.light(padded)
+        picture = last.clamp(0, 1) if self.direct else torch.sigmoid(last)
         return picture if photo is None else picture[..., : photo.shape[-2], : photo.shape[-1]]
 
 
@@ -242,10 +284,13 @@ def make_noise(
     Drawn on the CPU whatever the device, so that a seed means the same picture everywhere.
     """
     items = range(batch_size)[part]
-    return [
-        (noise_rows(shape, level, 0, shape[1], seed, len(items), items.start) * noise_factor).to(device)
+    noise = [
+        noise_rows(shape, level, 0, shape[1], seed, len(items), items.start) * noise_factor
         for level, shape in enumerate(generator.noise_shapes(height, width))
     ]
+    if torch.device(device).type == "cuda":
+        noise = [level.pin_memory() for level in noise]
+    return [level.to(device, non_blocking=True) for level in noise]
 
 
 def noise_rows(

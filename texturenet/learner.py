@@ -82,7 +82,10 @@ class Learner:
         self.dtype = resolve_precision(job.run.precision, device)
         generator, self.spec = build(recipe, content=bool(job.photos))
         self.generator = place(generator, device).train()
-        self.optimizer = torch.optim.Adam(self.generator.parameters(), lr=recipe.learning_rate)
+        # All weights in one kernel where torch has one. The pyramid's 123 tensors on one core of a Xeon with AVX512: a
+        # third of the time of torch's loop over them; on a GPU it also spares fp16's scaler a wait in every step.
+        fused = device.type in ("cpu", "cuda") or None
+        self.optimizer = torch.optim.Adam(self.generator.parameters(), lr=recipe.learning_rate, fused=fused)
         self.scaler = torch.amp.GradScaler(device.type, enabled=self.dtype == torch.float16)
         self.steps, self.slowdown, self.least = 0, 1.0, math.inf
         self.smoothed: Tensor | None = None
@@ -171,7 +174,10 @@ class Learner:
 
     def finite(self) -> bool:
         """Whether every weight is a finite number."""
-        return all(bool(torch.isfinite(weight).all()) for weight in self.generator.state_dict().values())
+        weights = self.generator.state_dict().values()
+        return bool(
+            torch.stack([torch.isfinite(weight).all() for weight in weights]).all()
+        )  # waits for the device once
 
     def training(self) -> dict[str, Any]:
         """What a checkpoint holds beside weights and step, for `restore`."""
@@ -187,6 +193,11 @@ class Learner:
         """Go on from "weights", "step" and what `training` gave."""
         self.generator.load_state_dict(state["weights"])
         self.optimizer.load_state_dict(state["optimizer"])
+        for weight, moments in self.optimizer.state.items():
+            # The fused step goes through the memory of both in one order, whatever their strides; a checkpoint has its
+            # tensors contiguous, and the weights are in channels_last.
+            for name in ("exp_avg", "exp_avg_sq"):
+                moments[name] = torch.empty_like(weight).copy_(moments[name])
         self.scaler.load_state_dict(state["scaler"])
         self.steps, self.slowdown, self.least = state["step"], state.get("slowdown", 1.0), state.get("least", math.inf)
         smoothed = state.get("smoothed")

@@ -131,6 +131,32 @@ def _finite_or_none(value: float) -> float | None:
     return value if math.isfinite(value) else None  # NaN and Infinity are no JSON
 
 
+class DataWait:
+    """Says once, on stderr, that training waits for its photos, and what shortens the wait.
+
+    workers, cores  processes that decode photos, and how many of them the machine has cores for
+    enough          shorter side of a photo, px, from which on it is decoded in vain
+    """
+
+    LIMIT = 0.1  # share of the time since the last event
+
+    def __init__(self, workers: int, cores: int, enough: int) -> None:
+        more = [f"more --workers ({workers} now, up to {cores})"] if workers < cores else []
+        shrunk = f"photos shrunk beforehand to {enough} px on the shorter side"
+        self._ways_out = ", ".join([*more, shrunk, "or a faster disk help"])
+        self._said = False
+
+    def on_step(self, event: StepEvent) -> None:
+        warm = event.images_per_second > 0  # the first reading holds the start of the workers
+        if warm and event.data_wait > self.LIMIT and not self._said:
+            self._said = True
+            notice(f"training waits for photos {event.data_wait:.0%} of the time: {self._ways_out}")
+
+    def on_preview(self, event: PreviewEvent) -> None: ...
+
+    def close(self) -> None: ...
+
+
 class JsonlLog:
     """One JSON object per event, each on its line at once: `{"event": "step", ...}` or `{"event": "preview", ...}`.
 

@@ -3,8 +3,10 @@
 Noise that does what the user asks of it. A generator that is only ever trained with one amplitude of noise does
 something arbitrary at any other: over noise_factor 0, 0.5, 1, 2, 4 the style term of such a network fell, then rose
 again. So with a `noise_range` every other step draws its factor from there, and the style weights are multiplied by
-that factor over `recipe.noise_factor`: the amplitude of the noise tells the network how strongly to paint. The steps
-between are at `noise_factor` itself, so that most of the training goes where most pictures are painted.
+the mean of 1 and that factor over `recipe.noise_factor`: the amplitude of the noise tells the network how strongly to
+paint, half the style without noise. The steps between are at `noise_factor` itself, so that most of the training goes
+where most pictures are painted. In proportion to the factor, with no style at all without noise, one small network had
+to learn both the photo and the painting, and laid the texture in islands.
 
 `diversity_weight` (Ulyanov et al. 2017) paints each photo twice and asks the two pictures to differ.
 `stability_weight` paints each photo again after a shift of a few pixels and a little sensor noise, as the next frame of
@@ -98,7 +100,7 @@ class Objective:
         )
         picture = self.paint(photo, noise)
         content = None if photo is None else self.loss.content_features(photo)
-        style_factor = factor / recipe.noise_factor if recipe.noise_factor else 1.0
+        style_factor = 0.5 + 0.5 * factor / recipe.noise_factor if recipe.noise_factor else 1.0
         terms: dict[str, Tensor] = self.loss(picture, content, style_factor)
         if recipe.diversity_weight:
             siblings = torch.stack([picture[::2], picture[1::2]]) if photo is not None else picture[:, None]

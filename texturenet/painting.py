@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -18,6 +18,19 @@ from texturenet.stylizer import Kind, Stylizer
 
 SHEET_SIZE = 480  # longer side of a picture on a sheet of styles, px, unless --size says otherwise
 SHEET_COLUMNS = 4
+# Pixels that are read ahead at most, of all frames, with their masks and the other pictures of a sheet: 24 MP cameras'.
+AHEAD_PIXELS = 25_000_000
+# Bytes that reading the next photo and writing the painting before take together, for each of them: measured 17 with
+# JPEG, 33 with PNG and transparency.
+_AHEAD_BYTES = 33
+
+
+@dataclass(frozen=True)
+class Photo:
+    """What a painter reads of a file."""
+
+    picture: pictures.Picture
+    mask: Tensor | None  # where to paint, (1, 1, h, w), 1 where the first style shows; None: everywhere
 
 
 class Painter:
@@ -26,6 +39,7 @@ class Painter:
     models      paths or names of styles: one; two with a mask (inside, outside); any number for a sheet, all if none
     seed        of the noise, the same for every picture and every frame
     max_memory  bytes, as of a Stylizer
+    precision   as of a Stylizer
     Raises ValueError or OSError, one line.
     """
 
@@ -36,6 +50,7 @@ class Painter:
         seed: int = 0,
         device: torch.device | str = "cpu",
         max_memory: int | None = None,
+        precision: str = "auto",
     ) -> None:
         if look.grid and not models:
             models = styles.shipped()
@@ -46,10 +61,15 @@ class Painter:
                 f"{len(models)} styles for one painting: give --grid for a sheet of them, or --mask and two, "
                 "inside and outside"
             )
-        self.styles = [Stylizer(model, device, max_memory=max_memory) for model in models]
+        self.styles = [Stylizer(model, device, max_memory=max_memory, precision=precision) for model in models]
         self.look, self.seed = look, seed
         categories = (look.segments_category or "").split(",")
         self.segments = Segments(look.segments, categories) if look.segments else None
+        most = AHEAD_PIXELS
+        if max_memory is not None and torch.device(device).type == "cpu":  # what waits takes a tenth of it at most
+            most = min(most, max_memory // (10 * _AHEAD_BYTES))
+        pictures_shown = 1 + len(self.styles) if look.grid else 2 if look.compare else 1
+        self._ahead_pixels = most // (pictures_shown + look.masked)
 
     @property
     def name(self) -> str:
@@ -77,19 +97,43 @@ class Painter:
 
         size  longer side of the result, or of each picture on a sheet, px; None: as the picture
         """
-        if self.look.grid:
-            size = size or SHEET_SIZE
-        mask = self._mask(source)
-        if {source.suffix.lower(), target.suffix.lower()} & folders.VIDEO_SUFFIXES:
+        if _is_video(source, target):
             if self.look.grid or self.look.compare:
                 raise ValueError(f"{source}: --grid and --compare make pictures, and this is a video; leave it out")
+            mask = self._mask(source)
             video.stylize(lambda frame: self._paint(frame, mask), source, target, size=size, quality=quality)
             return target
-        picture = pictures.load_picture(source, size)
-        frames = [self._frame(frame, mask) for frame in picture.frames]
+        return self.write(self.paint(self.read(source, size)), target, quality)
+
+    def steps(self, size: int | None = None, quality: int = 95) -> folders.Steps[Photo, pictures.Picture]:
+        """The same for a run over many files, which reads ahead what memory surely holds beside two others."""
+
+        def read(source: Path, target: Path) -> Photo:
+            if _is_video(source, target):
+                raise ValueError(f"{source}: a video is read while it is painted")
+            if size and size * size > self._ahead_pixels:
+                raise ValueError(f"{source}: {size} px are too many to wait in memory")
+            return self.read(source, size, max_pixels=self._ahead_pixels)
+
+        return folders.Steps(read, self.paint, lambda painting, target: str(self.write(painting, target, quality)))
+
+    def read(self, source: Path, size: int | None = None, **limit: int) -> Photo:
+        """A picture and its mask. `limit`: max_pixels of either, as of `pictures.load_picture`."""
+        if self.look.grid:
+            size = size or SHEET_SIZE
+        return Photo(pictures.load_picture(source, size, **limit), self._mask(source, **limit))
+
+    def paint(self, photo: Photo) -> pictures.Picture:
+        """The painting, every frame of it."""
+        picture = photo.picture
+        frames = [self._frame(frame, photo.mask) for frame in picture.frames]
         if self.look.grid or self.look.compare:
             picture = replace(picture, alphas=None)  # it fits one picture, not a sheet of them
-        pictures.save_picture(picture.with_frames(frames), target, quality)
+        return picture.with_frames(frames)
+
+    def write(self, painting: pictures.Picture, target: Path, quality: int = 95) -> Path:
+        """Into `target`, whole or not at all."""
+        pictures.save_picture(painting, target, quality)
         return target
 
     def _frame(self, frame: Image.Image, mask: Tensor | None) -> Image.Image:
@@ -124,18 +168,22 @@ class Painter:
             mask=mask,
         )
 
-    def _mask(self, source: Path) -> Tensor | None:
-        """Where to paint this picture, (1, 1, h, w), 1 where the first style shows; None: everywhere."""
+    def _mask(self, source: Path, **limit: int) -> Tensor | None:
+        """Where to paint this picture, as in `Photo`."""
         if self.segments:
             mask = self.segments.mask(source)
         elif self.look.mask:
-            grey = images.open_image(_mask_file(self.look.mask, source)).convert("L")
-            mask = images.to_tensor(grey)[:, :1]
+            grey = images.open_image(_mask_file(self.look.mask, source), **limit).convert("L")
+            mask = images.to_tensor(grey)[:, :1].clone()  # without the memory of the other two channels
         else:
             return None
         if not mask.any():
             print(f"{source}: nothing is marked in {self.look.mask or self.look.segments}", file=sys.stderr)
         return 1 - mask if self.look.mask_invert else mask
+
+
+def _is_video(source: Path, target: Path) -> bool:
+    return not {source.suffix.lower(), target.suffix.lower()}.isdisjoint(folders.VIDEO_SUFFIXES)
 
 
 def _mask_file(mask: Path, source: Path) -> Path:

@@ -21,7 +21,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from texturenet.norms import Statistics, given_statistics, measure
+from texturenet.norms import Statistics, given_statistics
 
 SECONDS = 2.0
 ALL_NEW = 0.02  # median change, of full scale, from which a frame's own statistics are used
@@ -44,8 +44,8 @@ class Steady:
         weight = self._weight(frame, time)
         now: list[Statistics] = []
 
-        def choose(place: int, x: Tensor) -> Statistics:
-            mean, variance = measure(x)
+        def choose(place: int, measured: Statistics) -> Statistics:
+            mean, variance = measured
             if place < len(self._past):
                 mean, variance = (
                     torch.lerp(old.to(new), new, weight)

@@ -12,7 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from texturenet import blending, checkpoint, images, styles, tiles
-from texturenet.devices import free_memory, place, used_memory
+from texturenet.devices import free_memory, place, resolve_precision, used_memory
 from texturenet.files import is_plain_name
 from texturenet.generators import Network, Pyramid, Residual, make_noise
 from texturenet.onnx_style import OnnxStyle
@@ -44,11 +44,21 @@ class Stylizer:
                 ships
     device      where to run; an ONNX file runs on the CPU
     max_memory  bytes that this process may hold on the device; None: nine tenths of what is free. A picture that takes
-                more in one piece is painted in strips (see tiles.py), the same to 1e-5, and one line on stderr says so
+                more is painted by computing parts of the network several times (see tiles.py), the same to 1e-5,
+                and one line on stderr says so
+    precision   "auto", "fp32", "bf16" or "fp16": what convolutions compute in; see `devices.resolve_precision`. The
+                picture differs by less than 1/255 on average. An ONNX file has its own
     Raises ValueError, one line, for a file that is none and for a name that does not ship.
     """
 
-    def __init__(self, style: Path | str, device: torch.device | str = "cpu", *, max_memory: int | None = None) -> None:
+    def __init__(
+        self,
+        style: Path | str,
+        device: torch.device | str = "cpu",
+        *,
+        max_memory: int | None = None,
+        precision: str = "auto",
+    ) -> None:
         path = styles.find(style) if isinstance(style, str) else style
         self.device, self.max_memory = torch.device(device), max_memory
         self._said: set[str] = set()
@@ -60,12 +70,16 @@ class Stylizer:
                 print(f"{path} runs on the CPU; its checkpoint would run on {self.device.type}", file=sys.stderr)
                 self.device = torch.device("cpu")
             self.name, self.recipe, self.trained_noise_factor = network.name, network.recipe, network.noise_factor
-            self.generator = OnnxNetwork(network)
+            self.generator, self._dtype = OnnxNetwork(network), torch.float32
         else:
             fields = checkpoint.load(path)
             self.name, self.recipe = fields["name"], fields["recipe"]
             self.trained_noise_factor = float(fields["recipe"]["noise_factor"])
-            self.generator = place(checkpoint.build_generator(fields), self.device)
+            generator = checkpoint.build_generator(fields)
+            self._dtype = resolve_precision(precision, self.device)
+            if self.device.type == "cpu" and self._dtype != torch.float32:
+                tiles.to_bf16(generator)
+            self.generator = place(generator, self.device)
         if not is_plain_name(self.name):  # results are called after it
             raise ValueError(f"{path} calls its style {self.name!r}, which is no name for a file; it is not loaded")
 
@@ -141,12 +155,12 @@ class Stylizer:
         photo  its rows in [0, 1]; None for the texture
         """
         factor = self.trained_noise_factor if noise_factor is None else noise_factor
-        picture, reason = None, "memory is short"
-        if self._holds(height, width):
+        picture, trouble = None, "" if self._holds(height, width) else "memory is short"
+        if not trouble and not self._always_in_strips:
             try:
                 picture = self._in_one_piece(photo, height, width, seed, factor)
             except torch.OutOfMemoryError:
-                reason = f"{self.device} ran out of memory"
+                trouble = f"{self.device} ran out of memory"
         if picture is not None:
             strips = iter([(0, picture)])
         else:  # here and not above: until `except` is left, its traceback holds all that filled the memory
@@ -154,7 +168,8 @@ class Stylizer:
                 torch.cuda.empty_cache()
             room = self._room_for_strips(height, width)
             assert isinstance(self.generator, Pyramid | Residual)
-            self._say_once(f"{width}x{height} px: {reason}; painting in strips")
+            if trouble:
+                self._say_once(f"{width}x{height} px: {trouble}; painting in strips, which takes longer")
             strips = tiles.paint(self.generator, photo, height, width, seed, factor, room)
         try:
             for first, strip in strips:
@@ -169,15 +184,27 @@ class Stylizer:
                 "end them, or paint on the CPU with --cpu"
             ) from None
 
+    @property
+    def _always_in_strips(self) -> bool:
+        """A CPU is faster in strips."""
+        return self.device.type == "cpu" and isinstance(self.generator, Pyramid | Residual)
+
     def _in_one_piece(self, photo: Rows | None, height: int, width: int, seed: int, noise_factor: float) -> Tensor:
         noise = make_noise(self.generator, 1, height, width, seed, noise_factor, self.device)
-        picture = self.generator(None if photo is None else photo(0, height).to(self.device), noise)
+        with torch.autocast(self.device.type, self._dtype, enabled=self.device.type == "cuda"):
+            picture = self.generator(None if photo is None else photo(0, height).to(self.device), noise)
         return picture[..., :height, :width]  # a texture comes at the size of its noise
 
+    def _full_memory(self, height: int, width: int) -> int:
+        """Bytes that a pass takes at full speed."""
+        if self._always_in_strips:
+            return 3 * 4 * height * width + tiles.full_memory(self.generator.channels, height, width)
+        return _MAPS_ALIVE * self.generator.channels * height * width * 4
+
     def _holds(self, height: int, width: int) -> bool:
-        """Whether memory holds a pass in one piece."""
+        """Whether memory suffices for a pass at full speed."""
         room = self._room()
-        return room is None or _MAPS_ALIVE * self.generator.channels * height * width * 4 <= room
+        return room is None or self._full_memory(height, width) <= room
 
     def _room(self) -> int | None:
         """Bytes that painting may take on the device; None where it can't be told."""
@@ -198,7 +225,7 @@ class Stylizer:
             needed = _MAPS_ALIVE * self.generator.channels * height * width * 4
         room = self._room()
         if room is None and in_strips:
-            return 2 * needed
+            return max(2 * needed, self._full_memory(height, width))
         if not in_strips or room is None or room < needed:
             left = "" if room is None else f" and {max(room, 0) / 2**30:.1f} GB are left on {self.device}"
             raise ValueError(

@@ -1,12 +1,16 @@
-"""A picture too large for the memory, painted in strips: the picture of one pass, without seams.
+"""One pass of a generator in strips of rows: how a picture is painted on a CPU, and one that a GPU can't hold.
+
+A pass that goes through a picture layer by layer reads and writes each map some eight times: convolution, mean,
+variance, scaling, activation, padding and joining each walk through memory, and the allocator faults every page in
+anew. Here a strip of a map fits the processor's cache, and all that is done to it is done there: each map is read once
+and written once, as its convolution left it, with its statistics taken on the way.
 
 Two things stand between a strip and the whole. A convolution sees rows beyond the strip: here every layer is a `Map`
 that computes whichever rows it is asked for, asks the layer below for those that it sees itself, and keeps the last
 ones for the strip that follows; so strips need no overlap, and no row is computed twice in a pass. And an instance norm
-takes mean and variance over the whole picture: each norm is measured by a pass of its own over all strips, through as
-much of the network as lies below it, and fixed from then on. What is small enough, the maps of the coarse scales, is
-stored when it is done; the finest are computed again in every pass. On 2 MP the pyramid then took 14 s of CPU time, and
-12 in one piece, whose large maps leave the processor's cache; the residual network 20 to 55 s, and 11 in one piece.
+takes mean and variance over the whole picture: each map is measured by a pass over all strips and fixed from then on.
+A map that memory holds is kept in that pass. One that it does not hold is computed again in every later pass, through
+as much of the network as lies below it: 2 MP then take four times as long, and 100 MP fit into 4 GB.
 
 Exact statistics are worth it. Those of a thumbnail (Chen et al. 2021, arXiv 2103.11784) need no passes, but a network
 with noise and smoothing at every scale has others at another size: photos of 1536 px through the shipped mosaic came
@@ -17,27 +21,45 @@ Strips as wide as the picture, and not square tiles: files and noise lie in rows
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import weakref
+from collections.abc import Callable, Iterator, Sequence
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from texturenet.generators import Generator, Pyramid, Residual, noise_rows, over_photo, pad_to
+from texturenet import norms
+from texturenet.generators import Generator, Light, Pyramid, Residual, noise_rows, pad_to
+from texturenet.norms import Statistics
 from texturenet.rows import Map, Rows, Shape, around, convolved, enlarged
 
-# Values of a strip, all its channels together. Larger ones leave the processor's cache: on 2 MP the pyramid took 13 s
-# of CPU time with strips of 2^20, 14 with 2^22 and 16 with 2^24.
-STRIP_VALUES = 2**22
+# Values of a strip, all its channels together. On a CPU half a megabyte of float32: a convolution's input and output
+# then fit the cache of one core. A GPU wants more to do at a time.
+STRIP_VALUES = {"cpu": 2**19, "other": 2**22}
 # Peak memory in strips' worth of float32, measured on the CPU: 13 for the pyramid, 29 for the residual network with its
 # 128 channels and nothing stored; and what torch's convolutions take once for themselves, with the rows kept.
 _STRIPS_ALIVE = 30
+_MAPS_ALIVE = 4  # of the largest kind: two of the network, one whose pages are free, and the photo at all its scales
 _FIXED = 200 * 2**20
 
 
 def least_memory(channels: int, width: int) -> int:
     """Bytes that a generator with so many channels at the picture's size takes at least: strips of one row."""
     return _FIXED + 4 * _STRIPS_ALIVE * channels * width
+
+
+def full_memory(channels: int, height: int, width: int) -> int:
+    """Bytes with which every map is kept on a CPU, and nothing is computed twice."""
+    strip = 2 * max(STRIP_VALUES["cpu"], channels * width)
+    return _FIXED + 4 * (_STRIPS_ALIVE * strip + _MAPS_ALIVE * channels * height * width)
+
+
+def to_bf16(generator: Generator) -> None:
+    """Let convolutions compute, and maps be kept, in bfloat16, in place. Norms and the photo's light stay float32."""
+    for name, module in generator.named_modules():
+        if isinstance(module, nn.Conv2d) and not name.startswith("light"):
+            module.bfloat16()
 
 
 @torch.inference_mode()
@@ -49,20 +71,22 @@ def paint(
     photo  its rows in [0, 1]; each is asked for several times. None for a texture
     room   bytes that may be taken on the generator's device, `least_memory` or more
     """
-    values = min(STRIP_VALUES, (room - _FIXED) // 2 // (4 * _STRIPS_ALIVE))
+    device = generator.to_rgb.weight.device
+    values = min(STRIP_VALUES.get(device.type, STRIP_VALUES["other"]), (room - _FIXED) // 2 // (4 * _STRIPS_ALIVE))
     left = room - _FIXED - 4 * _STRIPS_ALIVE * values
-    # Alive at a time are two stored maps of the network, and the photo at all its smaller scales.
-    canvas = _Canvas(values, largest_stored=left // 4)
+    canvas = _Canvas(values, largest_stored=left // _MAPS_ALIVE)
     inputs, padded = _inputs(generator, photo, height, width, seed, noise_factor, canvas)
     if isinstance(generator, Pyramid):
         trunk, direct = _pyramid(generator, inputs, canvas), False
     else:
         trunk, direct = _residual(generator, inputs, canvas), generator.direct
     last_map = convolved(trunk, generator.to_rgb)
+    light = None if padded is None or generator.light is None else canvas.light(padded, generator.light)
     for first, last in canvas.strips((generator.channels, height, width)):
-        update = last_map(first, last).float()
-        under = None if padded is None else padded.rows(first, last)
-        picture = update.clamp(0, 1) if direct else over_photo(update, under)
+        logits = last_map(first, last).float()
+        if light is not None:
+            logits = logits + light(first, last)
+        picture = logits.clamp(0, 1) if direct else torch.sigmoid(logits)
         yield first, picture[..., :width]
 
 
@@ -75,6 +99,8 @@ class _Canvas:
 
     def __init__(self, values: int, largest_stored: int) -> None:
         self.values, self.largest_stored = values, largest_stored
+        self._norms = 0  # measured so far
+        self._free: list[Tensor] = []  # whose maps are no longer read
 
     def strips(self, shape: Shape) -> Iterator[tuple[int, int]]:
         """(first, last) rows of each strip of a map, downward."""
@@ -83,51 +109,76 @@ class _Canvas:
         for first in range(0, height, step):
             yield first, min(first + step, height)
 
-    def stored(self, x: Map) -> Map:
-        """The same map, computed here and now if it may be kept."""
+    def passed(self, x: Map, look: Callable[[Tensor], None] | None = None, keep: bool = True) -> Map:
+        """The same map after one pass over it, in which `look` sees every strip: kept whole, if it may be."""
         channels, height, width = x.shape
-        if 4 * channels * height * width > self.largest_stored:
+        storing = keep and 4 * channels * height * width <= self.largest_stored
+        if not storing and look is None:
             return x
-        strips = self.strips(x.shape)
-        first, last = next(strips)
-        top = x.rows(first, last)
-        whole = top.new_empty((1, *x.shape))
-        whole[..., first:last, :] = top
-        for first, last in strips:
-            whole[..., first:last, :] = x.rows(first, last)
-        return Map(x.shape, around(lambda first, last: whole[..., first:last, :], height))
+        kept: Tensor | None = None
+        for first, last in self.strips(x.shape):
+            strip = x.rows(first, last)
+            if look is not None:
+                look(strip)
+            if storing:
+                if kept is None:
+                    kept = self._blank(x.shape, strip)
+                kept[..., first:last, :] = strip
+        return x if kept is None else self._whole(x.shape, kept)
 
-    def normalised(self, norm: nn.Module, shape: Shape, rows: Rows) -> Callable[[Tensor], Tensor]:
-        """The norm with the mean and variance of all rows, by one pass over them: from then on a function of pixels."""
+    def _whole(self, shape: Shape, kept: Tensor) -> Map:
+        whole = Map(shape, around(lambda first, last: kept[..., first:last, :], shape[1]))
+        weakref.finalize(whole, self._free.append, kept)
+        return whole
+
+    def _blank(self, shape: Shape, like: Tensor) -> Tensor:
+        """Memory for a map, channels last. The first touch of a page costs as much as a convolution of what is in it:
+        a map that is no longer read leaves its pages to the next, and numpy asks the system for large ones.
+        """
+        channels, height, width = shape
+        for i, old in enumerate(self._free):
+            if old.dtype == like.dtype and old.shape == (1, *shape):
+                return self._free.pop(i)
+        self._free.clear()
+        if like.device.type != "cpu":
+            return torch.empty((1, *shape), dtype=like.dtype, device=like.device, memory_format=torch.channels_last)
+        pages = np.empty(channels * height * width * like.element_size(), np.uint8)
+        return torch.from_numpy(pages).view(like.dtype).view(1, height, width, channels).permute(0, 3, 1, 2)
+
+    def normalised(self, norm: nn.Module, x: Map, keep: bool = True) -> Rows:
+        """The norm of a map, with the mean and variance of all its rows."""
         if not isinstance(norm, nn.InstanceNorm2d):
-            return norm
-        mean, variance = self._statistics(shape, rows)
-        scale, shift = norm.weight, norm.bias
-        return lambda x: F.batch_norm(x, mean, variance, scale, shift, training=False, eps=norm.eps)
+            return lambda first, last: norm(x.rows(first, last))
+        parts: list[tuple[int, Tensor, Tensor]] = []
 
-    def _statistics(self, shape: Shape, rows: Rows) -> tuple[Tensor, Tensor]:
-        """Mean and variance of each channel over the whole map, strips merged in float64 (Chan et al. 1979)."""
-        count, mean, squares = 0, torch.zeros(shape[0], dtype=torch.float64), torch.zeros(shape[0], dtype=torch.float64)
-        for first, last in self.strips(shape):
-            x = rows(first, last)
-            n, strip_mean = x.shape[-2] * x.shape[-1], x.mean((0, 2, 3), keepdim=True)
-            strip_squares = (x - strip_mean).square_().sum((0, 2, 3)).cpu().double()
-            delta = strip_mean.flatten().cpu().double() - mean
-            mean += delta * (n / (count + n))
-            squares += strip_squares + delta.square() * (count * n / (count + n))
-            count += n
-            like = x
-        return mean.to(like), (squares / count).to(like)
+        def look(strip: Tensor) -> None:
+            mean, variance = _moments(strip)
+            parts.append((strip.shape[-2], mean, variance))
+
+        x = self.passed(x, look, keep)
+        mean, variance = norms.chosen(self._norms, _together(parts))
+        self._norms += 1
+        scale, shift = norm.weight, norm.bias
+
+        def rows(first: int, last: int) -> Tensor:
+            return F.batch_norm(x.rows(first, last), mean, variance, scale, shift, training=False, eps=norm.eps)
+
+        return rows
+
+    def light(self, photo: Map, path: Light) -> Rows:
+        """`Light` of the photo."""
+        normalised = self.normalised(path.norm, photo)
+        return lambda first, last: path.mix(normalised(first, last)).float()
 
     def layer(self, x: Map, layers: nn.Module) -> Map:
         """`generators.conv_block`, with or without its activation."""
         conv, norm, *activation = layers.children()
         assert isinstance(conv, nn.Conv2d)
-        rows = convolved(x, conv)
         shape = (conv.out_channels, x.shape[1] // conv.stride[0], x.shape[2] // conv.stride[0])
-        normalised = self.normalised(norm, shape, rows)
+        # A 1x1 convolution is computed again in less time than its map takes to be written and read.
+        normalised = self.normalised(norm, Map(shape, convolved(x, conv)), keep=conv.kernel_size[0] > 1)
         finish = nn.Sequential(*activation)
-        return Map(shape, lambda first, last: finish(normalised(rows(first, last))))
+        return Map(shape, lambda first, last: finish(normalised(first, last)))
 
     def block(self, x: Map, layers: nn.Module) -> Map:
         """One layer on the other."""
@@ -136,22 +187,39 @@ class _Canvas:
         return x
 
 
+def _together(parts: Sequence[tuple[int, Tensor, Tensor]]) -> Statistics:
+    """Mean and variance of each channel over several strips, from their numbers of rows, means and variances."""
+    rows = torch.tensor([count for count, _, _ in parts], dtype=torch.float64)[:, None]
+    means = torch.stack([mean for _, mean, _ in parts]).cpu().double()
+    variances = torch.stack([variance for _, _, variance in parts]).cpu().double()
+    mean = (rows * means).sum(0) / rows.sum()
+    variance = (rows * (variances + (means - mean).square())).sum(0) / rows.sum()
+    like = parts[0][1]
+    return mean.to(like), variance.to(like)
+
+
+def _moments(strip: Tensor) -> Statistics:
+    """Mean and variance of each channel, float32."""
+    if strip.device.type == "cpu":  # torch.var_mean takes 25 times as long there, longer than a convolution
+        mean, variance = torch.batch_norm_update_stats(strip, None, None, 0.0)
+        return mean.float(), variance.float()
+    return norms.measure(strip)
+
+
 def _pyramid(net: Pyramid, inputs: list[Map], canvas: _Canvas) -> Map:
     """`Pyramid.forward` up to its last convolution."""
 
     def joined(fine: Map, coarse: Map, k: int) -> Map:
-        norm_fine = canvas.normalised(net.norm_fine[k], fine.shape, fine.rows)
+        rows_fine = canvas.normalised(net.norm_fine[k], fine)
         # Before the enlargement, not after it: each value four times has the same mean and variance.
-        norm_coarse = canvas.normalised(net.norm_coarse[k], coarse.shape, coarse.rows)
-        rows = enlarged(lambda first, last: norm_coarse(coarse.rows(first, last)))
+        rows_coarse = enlarged(canvas.normalised(net.norm_coarse[k], coarse))
         return Map(
             (fine.shape[0] + coarse.shape[0], *fine.shape[1:]),
-            lambda first, last: torch.cat([norm_fine(fine.rows(first, last)), rows(first, last)], dim=1),
+            lambda first, last: torch.cat([rows_fine(first, last), rows_coarse(first, last)], dim=1),
         )
 
     x = canvas.block(inputs[-1], net.enter[-1])
     for k in reversed(range(net.scales - 1)):
-        x = canvas.stored(x)
         x = canvas.block(joined(canvas.block(inputs[k], net.enter[k]), x, k), net.join[k])
     return x
 
@@ -163,13 +231,12 @@ def _residual(net: Residual, inputs: list[Map], canvas: _Canvas) -> Map:
         return Map(x.shape, lambda first, last: change.rows(first, last) + x.rows(first, last))
 
     (x,) = inputs
-    for layer in net.enter:
-        x = canvas.stored(canvas.layer(x, layer))
+    x = canvas.passed(canvas.block(x, net.enter))
     for block in net.blocks:
-        x = canvas.stored(added(x, canvas.block(x, block)))
+        x = canvas.passed(added(x, canvas.block(x, block)))
     for layer in net.leave:
         channels, height, width = x.shape
-        x = canvas.stored(canvas.layer(Map((channels, 2 * height, 2 * width), enlarged(x.rows)), layer))
+        x = canvas.layer(Map((channels, 2 * height, 2 * width), enlarged(x.rows)), layer)
     return x
 
 
@@ -186,14 +253,21 @@ def _inputs(
     device = generator.to_rgb.weight.device
     shapes = generator.noise_shapes(height, width)
 
+    def entry(x: Tensor) -> Tensor:
+        return x.to(generator.to_rgb.weight.dtype, memory_format=torch.channels_last)
+
     def noise(level: int) -> Rows:
         def rows(first: int, last: int) -> Tensor:
             return (noise_rows(shapes[level], level, first, last, seed) * noise_factor).to(device)
 
         return around(rows, shapes[level][1])
 
+    def alone(level: int) -> Map:
+        rows = noise(level)
+        return Map(shapes[level], lambda first, last: entry(rows(first, last)))
+
     if photo is None:
-        return [Map(shape, noise(level)) for level, shape in enumerate(shapes)], None
+        return [alone(level) for level in range(len(shapes))], None
 
     source = pad_to(torch.arange(height).view(1, 1, height, 1), shapes[0][1], 1).flatten()  # row of the photo
 
@@ -205,16 +279,16 @@ def _inputs(
 
     def halved(x: Map) -> Map:
         shape = (3, x.shape[1] // 2, x.shape[2] // 2)
-        return canvas.stored(Map(shape, lambda first, last: F.avg_pool2d(x.rows(2 * first, 2 * last), 2)))
+        return canvas.passed(Map(shape, lambda first, last: F.avg_pool2d(x.rows(2 * first, 2 * last), 2)))
 
     def entering(x: Map, level: int) -> Map:
         rows = noise(level)
         return Map(
             (3 + shapes[level][0], *x.shape[1:]),
-            lambda first, last: torch.cat([x.rows(first, last) - 0.5, rows(first, last)], dim=1),
+            lambda first, last: entry(torch.cat([x.rows(first, last) - 0.5, rows(first, last)], dim=1)),
         )
 
-    pooled = [Map((3, *shapes[0][1:]), around(padded, shapes[0][1]))]
+    pooled = [canvas.passed(Map((3, *shapes[0][1:]), around(padded, shapes[0][1])))]
     for _ in shapes[1:]:
         pooled.append(halved(pooled[-1]))
     return [entering(x, level) for level, x in enumerate(pooled)], pooled[0]

@@ -95,7 +95,7 @@ def _read(terms: dict[str, Tensor], learner: Learner) -> dict[str, float]:
     """The losses of a step, of the whole batch. Raises NonFiniteLoss."""
     values = [value.clone() for value in terms.values()]
     learner.processes.average(values)
-    losses = {name: value.item() for name, value in zip(terms, values, strict=True)}
+    losses: dict[str, float] = dict(zip(terms, torch.stack(values).tolist(), strict=True))  # one copy to the host
     broken = [name for name, value in losses.items() if not math.isfinite(value)]
     if broken or not learner.finite():
         layers = ", ".join(name for name in broken if "/" in name)
