@@ -14,7 +14,6 @@ docs/stylize.md shows what each flag does.
 from __future__ import annotations
 
 import argparse
-import os
 import re
 import sys
 from collections.abc import Callable
@@ -209,9 +208,6 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    # Before torch loads: its threads (libgomp's) spin for a millisecond where they wait, which on a core that another
-    # program wants makes a training step take up to twice as long. On a quiet one it makes no difference.
-    os.environ.setdefault("GOMP_SPINCOUNT", "2000")
     try:
         sys.exit(main())
     except (ValueError, OSError) as error:

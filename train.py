@@ -141,9 +141,6 @@ def train(flags: argparse.Namespace, recipe: dict[str, Any], run: Run, device: t
 
 
 if __name__ == "__main__":
-    # Before torch loads: its threads (libgomp's) spin for a millisecond where they wait, which on a core that another
-    # program wants makes a training step take up to twice as long. On a quiet one it makes no difference.
-    os.environ.setdefault("GOMP_SPINCOUNT", "2000")
     try:
         sys.exit(main())
     except (ValueError, OSError) as error:
