@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 from conftest import ROOT, picture
-from PIL import Image
+from PIL import Image, ImageChops
 
 from texturenet import Stylizer, images
 
@@ -134,4 +134,6 @@ def test_from_a_wrong_path_to_a_painting(url: str, tmp_path: Path) -> None:
     assert asked - {""} == {url.removeprefix("http://")}
     style = Stylizer(tmp_path / "checkpoints" / "swirl.pt")
     expected = style(images.open_image(tmp_path / "cat.png"))
-    assert Image.open(tmp_path / "result.png").tobytes() == expected.tobytes()
+    # The page paints with one thread, this test with what the machine has: the sums round otherwise.
+    apart = ImageChops.difference(Image.open(tmp_path / "result.png"), expected)
+    assert max(high for _, high in apart.getextrema()) <= 1
