@@ -122,7 +122,7 @@ DOORS: dict[str, set[str]] = {
     "pretrain": {"config", "devices", "files", "images", "labelled", "classifier", "pretrainer", "monitor"},
     "processes": set(),
     "supply": {"data", "monitor", "processes"},
-    "job": {"files", "config", "images", "data", "perceptual", "checkpoint", "processes"},
+    "job": {"files", "config", "images", "data", "perceptual", "checkpoint", "styles", "processes"},
     "learner": {"config", "devices", "generators", "job", "losses", "monitor", "objective", "perceptual"},
     "keeper": {"config", "checkpoint", "job", "learner", "monitor"},
     "recovery": {"learner", "monitor"},

@@ -1,5 +1,6 @@
 """Going on with a run: what may change, what is refused, and where torchrun starts again."""
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,10 @@ from test_trainer import TINY, job
 
 from texturenet import checkpoint
 from texturenet.config import Recipe, Run, from_plain
+from texturenet.convert import OPTIONS
+from texturenet.generators import Residual
 from texturenet.job import prepare
+from texturenet.learner import Learner
 from texturenet.processes import Processes
 from texturenet.trainer import train
 
@@ -106,3 +110,41 @@ def test_name_that_is_none_for_a_file(name: str, tmp_path: Path, texture_path: P
     with pytest.raises(ValueError, match=r"a style can't be called '.*': give a --name without folders"):
         prepare({}, run, texture_path, None, (), torch.device("cpu"))
     assert not (tmp_path / "checkpoints").exists()
+
+
+def test_a_run_begins_with_the_weights_of_another_style(
+    trained: Path, tmp_path: Path, texture_path: Path, photo_dir: Path
+) -> None:
+    begun = {"start_from": str(trained), "perceptual": "lite", "image_size": 32, "batch_size": 2, "iterations": 2}
+    prepared = resumed(tmp_path / "new", texture_path, photo_dir, said := [], given=begun)
+    assert "begun with the weights of s after 2 steps" in said
+    assert (prepared.recipe.width, prepared.recipe.scales, prepared.start_step) == (4, 3, 0)
+    before = checkpoint.load(trained)
+    assert all(torch.equal(Learner(prepared).generator.state_dict()[name], w) for name, w in before["weights"].items())
+    fields = checkpoint.load(train(prepared))
+    assert fields["started_from"] == {
+        "name": "s",
+        "step": 2,
+        "sha256": hashlib.sha256(trained.read_bytes()).hexdigest(),
+    }
+    trained.unlink()  # a resumed run has no use for it
+    again = resumed(tmp_path / "new", texture_path, photo_dir, [], given=begun | {"iterations": 3}, resume="last")
+    assert checkpoint.load(train(again))["started_from"]["step"] == 2
+
+
+def test_a_start_that_does_not_fit(trained: Path, tmp_path: Path, texture_path: Path, photo_dir: Path) -> None:
+    def start(given: dict[str, Any]) -> None:
+        resumed(tmp_path / "new", texture_path, photo_dir, [], given={"start_from": str(trained)} | given)
+
+    with pytest.raises(ValueError, match=r"s.pt: its width is 4; leave --width out"):
+        start({"width": 8})
+    with pytest.raises(ValueError, match="no style of that name ships; choose from mosaic"):
+        start({"start_from": "nowhere"})
+    with pytest.raises(ValueError, match="was not trained on a texture alone, as this run will be"):
+        prepare({"start_from": str(trained)}, Run(), texture_path, None, (), torch.device("cpu"), say=lambda _: None)
+    fields = checkpoint.load(trained)
+    fields["generator"] = {"name": "residual", "options": OPTIONS}
+    fields["weights"] = Residual(**OPTIONS).state_dict()
+    checkpoint.save(trained, **fields)
+    with pytest.raises(ValueError, match=r"its network is none that train.py trains"):
+        start({})

@@ -14,6 +14,7 @@ never code. Its fields:
     step                optimizer steps taken
     losses              {term: last logged value}
     converted_from      {"file", "sha256"} of another program's weights; its training is unknown, and its step 0
+    started_from        {"name", "step", "sha256"} of the checkpoint whose weights were begun with; absent if drawn
     changes             [{"step", "fields": {name: [before, now]}}] of a recipe that was changed on the way
     training            for resuming: optimizer and scaler states, factor of the learning rate, smoothed and least loss;
                         absent from a file made for stylizing alone
@@ -76,6 +77,7 @@ _HOLDS: dict[str, Callable[[Any], bool]] = {
     "losses": lambda losses: isinstance(losses, dict),
     "changes": lambda changes: isinstance(changes, list),
     "training": lambda training: isinstance(training, dict),
+    "started_from": lambda start: isinstance(start, dict),
 }
 # What a file may ask of a generator: sizes are claims until its weights have been seen to fit.
 _RANGES = {"scales": (1, 12), "width": (1, 1024), "blocks": (0, 64), "noise_channels": (0, 64)}

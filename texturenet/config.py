@@ -43,6 +43,12 @@ class Recipe:
         "Adam's first step size; falls to zero over the iterations along a cosine",
     )
     seed: int = flag(0, "training", "of weights, crops and noise: the same seed gives the same run", least=0)
+    start_from: str | None = flag(
+        None,
+        "training",
+        "style whose weights are begun with, a checkpoint or the name of one that ships: it knows photos already, and "
+        "a third of the steps will do (default: weights drawn from the seed)",
+    )
 
     generator: str = flag("pyramid", "generator", "network to train", GENERATORS)
     scales: int = flag(6, "generator", "scales of the pyramid; 6 in texture_nets", least=2)

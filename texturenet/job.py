@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from texturenet import checkpoint, data, images
+from texturenet import checkpoint, data, images, styles
 from texturenet.config import Recipe, Run, from_plain, to_plain
 from texturenet.files import is_plain_name
 from texturenet.perceptual import Encoder, load_encoder
@@ -41,6 +41,8 @@ class Job:
     resumed: dict[str, Any] | None  # fields of the checkpoint to go on from
     changes: list[dict[str, Any]]  # of the recipe on the way, see checkpoint.py
     processes: Processes
+    start_weights: dict[str, Tensor] | None = None  # of another style, for a new run to begin with
+    started_from: dict[str, Any] | None = None  # see checkpoint.py
 
     @property
     def path(self) -> Path:
@@ -87,6 +89,9 @@ def prepare(
     before = from_plain(Recipe, resumed["recipe"]) if resumed else Recipe()
     if resumed and recipe_given.get("perceptual") == "auto":  # whatever it was
         recipe_given = {name: value for name, value in recipe_given.items() if name != "perceptual"}
+    start = None if resumed or not recipe_given.get("start_from") else _start(recipe_given, data_dir is not None)
+    if start:
+        recipe_given = recipe_given | start["shape"]
     recipe = replace(before, **recipe_given)
     processes.share(recipe.batch_size)
     texture = images.load_image(texture_path, recipe.style_size)
@@ -129,7 +134,27 @@ def prepare(
     if recipe.normalization == "batch" and processes.size > 1:
         say("batch norm sees the photos of its own process alone: not the run that one process would make")
     preview_photos = held_out or photos[:PREVIEW_PHOTOS]
-    return Job(recipe, run, name, texture, photos, preview_photos, encoder, device, resumed, changes, processes)
+    weights = None
+    if start:
+        weights, started_from = start["weights"], start["started_from"]
+        say(f"begun with the weights of {started_from['name']} after {started_from['step']:,} steps")
+    else:
+        started_from = resumed.get("started_from") if resumed else None
+    return Job(
+        recipe,
+        run,
+        name,
+        texture,
+        photos,
+        preview_photos,
+        encoder,
+        device,
+        resumed,
+        changes,
+        processes,
+        weights,
+        started_from,
+    )
 
 
 def _resumed(
@@ -152,6 +177,33 @@ def _resumed(
     if "training" not in found:
         raise ValueError(f"{path} was made for stylizing alone and can't be resumed")
     return found
+
+
+def _start(recipe_given: dict[str, Any], with_photos: bool) -> dict[str, Any]:
+    """The weights that a new run begins with, the recipe's fields that they fit, and `started_from` of checkpoint.py.
+
+    Raises ValueError where the run could not begin with them.
+    """
+    path = styles.find(recipe_given["start_from"])
+    found = checkpoint.load(path)
+    checkpoint.build_generator(found)  # whose weights fit it
+    options = dict(found["generator"]["options"])
+    if options.pop("content", True) != with_photos:
+        kind = "photos" if with_photos else "a texture alone"
+        raise ValueError(f"can't start from {path}: it was not trained on {kind}, as this run will be")
+    shape = {"generator": found["generator"]["name"], **options}
+    shape.pop("padding", None)
+    if set(shape) != set(SHAPES) - ({"scales"} if shape["generator"] == "residual" else set()):
+        raise ValueError(f"can't start from {path}: its network is none that train.py trains")
+    for name, value in shape.items():
+        if recipe_given.get(name, value) not in (None, value):
+            raise ValueError(f"can't start from {path}: its {name} is {value}; leave --{name} out")
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    return {
+        "shape": shape,
+        "weights": found["weights"],
+        "started_from": {"name": found["name"], "step": found["step"], "sha256": digest},
+    }
 
 
 def _require_writable(folder: Path) -> None:

@@ -60,6 +60,7 @@ class Keeper:
                 losses=losses,
                 changes=job.changes,
                 training=state,
+                **({"started_from": job.started_from} if job.started_from else {}),
             )
         except OSError as error:
             if required:

@@ -81,6 +81,8 @@ class Learner:
         self.auto_batch = job.run.auto_batch
         self.dtype = resolve_precision(job.run.precision, device)
         generator, self.spec = build(recipe, content=bool(job.photos))
+        if job.start_weights:
+            generator.load_state_dict(job.start_weights)
         self.generator = place(generator, device).train()
         # All weights in one kernel where torch has one. The pyramid's 123 tensors on one core of a Xeon with AVX512: a
         # third of the time of torch's loop over them; on a GPU it also spares fp16's scaler a wait in every step.
