@@ -144,7 +144,7 @@ def test_matched_records_its_figures_in_the_checkpoint(style_path: Path, command
     assert command("matched", style_path, *MATCHED, "--noise_iterations", 0, "--record") == 0
     after = checkpoint.load(style_path)
     figures = {"gap_closed", "matched_from_photo"}
-    assert after["quality"].keys() == figures | {"judged_photos", "judged_px", "reference_iterations"}
+    assert after["quality"].keys() == figures | {"judged_photos", "judged_px", "reference_iterations", "sample_loss"}
     assert after["quality"]["judged_photos"] == 2
     assert all(torch.equal(after["weights"][name], value) for name, value in before["weights"].items())
     assert after.keys() == (before.keys() | {"quality"}) - {"training"}

@@ -19,6 +19,9 @@ from texturenet.perceptual import Encoder, load_encoder
 from texturenet.reports import fingerprint
 from texturenet.stylizer import Stylizer
 
+SAMPLE = Path(__file__).resolve().parents[1] / "data" / "sample" / "val2017"  # drawn photos that come with the project
+SAMPLE_COUNT, SAMPLE_SIZE = 4, 192
+
 
 @dataclass(frozen=True)
 class Judged:
@@ -68,6 +71,15 @@ def open_judged(path: Path, texture_path: Path | None = None, device: torch.devi
         [recipe.tv_weight, recipe.loss_scale],
     )
     return Judged(fields["name"], stylizer, recipe, texture, loss_function, key)
+
+
+def sample_loss(style: Judged) -> float:
+    """Total loss of one pass, the mean over a few photos of `SAMPLE`: what later code is held to, see test_shipped.py.
+
+    Raises ValueError in an installation without these photos.
+    """
+    photos = [images.load_image(path, SAMPLE_SIZE) for path in choose_photos(SAMPLE, SAMPLE_COUNT, say=lambda _: None)]
+    return sum(style.terms(style.stylizer(photo), photo)["total"] for photo in photos) / len(photos)
 
 
 def load_recipe_encoder(recipe: Recipe) -> Encoder:

@@ -23,7 +23,7 @@ from tqdm import tqdm
 from texturenet import checkpoint, images
 from texturenet.artefacts import artefacts, ratio
 from texturenet.devices import describe
-from texturenet.judging import choose_photos, labels, loss_terms, open_judged
+from texturenet.judging import choose_photos, labels, loss_terms, open_judged, sample_loss
 from texturenet.losses import PerceptualLoss
 from texturenet.metrics import gap_closed, matched_iterations, quartiles
 from texturenet.reports import file_stem, markdown, number, publish, titled_sheet
@@ -169,8 +169,9 @@ def run(
         images.save_image(titled_sheet(rows), folder / f"{file_stem(name)}-{size}.jpg")
     publish(folder / file_stem(*names), report(measures, device), [_csv_row(item) for item in measures], say)
     if record:
-        for path, name in zip(checkpoints, names, strict=True):
-            checkpoint.for_painting(path, _quality([item for item in measures if item.style == name]))
+        for path, name, style in zip(checkpoints, names, judged, strict=True):
+            figures = _quality([item for item in measures if item.style == name])
+            checkpoint.for_painting(path, figures | {"sample_loss": round(sample_loss(style), 4)})
             say(f"{path}: recorded")
     return measures
 

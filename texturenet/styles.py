@@ -41,7 +41,8 @@ def table() -> str:
         fields = checkpoint.load(path)
         photos = fields.get("photos", {}).get("count", 0)
         seen = f"{photos:,} photos, {fields['step']:,} steps, {fields['perceptual']['name']}"
-        quality = ", ".join(f"{name} {value}" for name, value in fields.get("quality", {}).items())
+        figures = {name: value for name, value in fields.get("quality", {}).items() if name != "sample_loss"}
+        quality = ", ".join(f"{name} {value}" for name, value in figures.items())
         rows.append(
             [path.stem, f"{path.stat().st_size / 1e6:.1f} MB", fields["generator"]["name"], seen, quality or "-"]
         )
