@@ -37,8 +37,10 @@ DOORS: dict[str, set[str]] = {
     "blending": {"images"},
     "onnx_style": {"noise"},
     "rows": set(),
-    "tiles": {"generators", "rows", "norms"},
+    "pages": set(),
+    "tiles": {"generators", "pages", "rows", "norms"},
     "stylizer": {
+        "pages",
         "files",
         "images",
         "generators",

@@ -34,6 +34,7 @@ look               what a user can ask of a trained style: strength, colours, st
 blending           those controls around a pass, as functions on pictures
 onnx_style         a style as an ONNX file, with numpy and onnxruntime alone
 rows               maps of a network of which any rows can be had
+pages              memory of maps, from picture to picture
 tiles              a picture too large for the memory, painted in strips, without seams
 stylizer           pictures through one generator
 styles             the styles that ship, by name

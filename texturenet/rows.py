@@ -15,11 +15,26 @@ Shape = tuple[int, int, int]  # (C, H, W)
 Rows = Callable[[int, int], Tensor]  # (first, last) -> rows [first, last), (1, C, last - first, W)
 
 
-class Map:
-    """A map (C, H, W) whose rows are computed when they are asked for; the last ones are kept for who goes on there."""
+class Place:
+    """Where a map is kept whole: values (1, C, H, W)."""
 
-    def __init__(self, shape: Shape, compute: Rows) -> None:
-        self.shape, self._compute = shape, compute
+    def __init__(self, values: Tensor) -> None:
+        self.values = values
+
+    def holds(self, shape: Shape, like: Tensor) -> bool:
+        """Whether a map of that shape, and of the type of `like`, can lie here."""
+        return self.values.shape[1:] == shape and self.values.dtype == like.dtype
+
+
+class Map:
+    """A map (C, H, W) whose rows are computed when they are asked for; the last ones are kept for who goes on there.
+
+    place  where that lies from which it is computed, its rows from the same rows and their neighbours, if nobody else
+           reads it: who goes through the map from above may write into the rows that he has read
+    """
+
+    def __init__(self, shape: Shape, compute: Rows, place: Place | None = None) -> None:
+        self.shape, self._compute, self.place = shape, compute, place
         self._first, self._kept = 0, torch.empty(0, 0)
 
     def rows(self, first: int, last: int) -> Tensor:

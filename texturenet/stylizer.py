@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from texturenet import blending, checkpoint, images, styles, tiles
+from texturenet import blending, checkpoint, images, pages, styles, tiles
 from texturenet.devices import free_memory, place, resolve_precision, used_memory
 from texturenet.files import is_plain_name
 from texturenet.generators import Network, Pyramid, Residual, make_noise
@@ -204,6 +204,9 @@ class Stylizer:
     def _holds(self, height: int, width: int) -> bool:
         """Whether memory suffices for a pass at full speed."""
         room = self._room()
+        if room is not None and self._full_memory(height, width) > room:
+            pages.SHARED.clear()  # of pictures before
+            room = self._room()
         return room is None or self._full_memory(height, width) <= room
 
     def _room(self) -> int | None:

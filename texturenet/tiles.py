@@ -24,7 +24,6 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -32,7 +31,8 @@ from torch import Tensor, nn
 from texturenet import norms
 from texturenet.generators import Generator, Light, Pyramid, Residual, noise_rows, pad_to
 from texturenet.norms import Statistics
-from texturenet.rows import Map, Rows, Shape, around, convolved, enlarged
+from texturenet.pages import SHARED, Pages
+from texturenet.rows import Map, Place, Rows, Shape, around, convolved, enlarged
 
 # Values of a strip, all its channels together. On a CPU two megabytes of float32, the second-level cache of a core: a
 # picture of 1024 px took 2.6, 1.9, 1.9 and 1.8 s with 2^17 to 2^20 on two. A GPU wants more to do at a time.
@@ -74,7 +74,9 @@ def paint(
     device = generator.to_rgb.weight.device
     values = min(STRIP_VALUES.get(device.type, STRIP_VALUES["other"]), (room - _FIXED) // 2 // (4 * _STRIPS_ALIVE))
     left = room - _FIXED - 4 * _STRIPS_ALIVE * values
-    canvas = _Canvas(values, largest_stored=left // _MAPS_ALIVE)
+    largest_stored = left // _MAPS_ALIVE
+    whole = 4 * generator.channels * height * width <= largest_stored
+    canvas = _Canvas(values, largest_stored, SHARED if whole else Pages(largest_stored))
     inputs, padded = _inputs(generator, photo, height, width, seed, noise_factor, canvas)
     if isinstance(generator, Pyramid):
         trunk, direct = _pyramid(generator, inputs, canvas), False
@@ -95,12 +97,12 @@ class _Canvas:
 
     values          of a strip of the map that a pass is for, in all its channels
     largest_stored  bytes of a map that may be kept whole
+    pages           where it is kept on a CPU; a GPU's memory is torch's business
     """
 
-    def __init__(self, values: int, largest_stored: int) -> None:
-        self.values, self.largest_stored = values, largest_stored
+    def __init__(self, values: int, largest_stored: int, pages: Pages) -> None:
+        self.values, self.largest_stored, self.pages = values, largest_stored, pages
         self._norms = 0  # measured so far
-        self._free: list[Tensor] = []  # whose maps are no longer read
 
     def strips(self, shape: Shape) -> Iterator[tuple[int, int]]:
         """(first, last) rows of each strip of a map, downward."""
@@ -110,78 +112,81 @@ class _Canvas:
             yield first, min(first + step, height)
 
     def passed(self, x: Map, look: Callable[[Tensor], None] | None = None, keep: bool = True) -> Map:
-        """The same map after one pass over it, in which `look` sees every strip: kept whole, if it may be."""
+        """The same map after one pass over it, in which `look` sees every strip: kept whole, if it may be.
+
+        It is kept where the map lay that it was computed from, strip by strip, if that is read by nobody else.
+        """
         channels, height, width = x.shape
         storing = keep and 4 * channels * height * width <= self.largest_stored
         if not storing and look is None:
             return x
-        kept: Tensor | None = None
+        place: Place | None = None
         for first, last in self.strips(x.shape):
             strip = x.rows(first, last)
             if look is not None:
                 look(strip)
             if storing:
-                if kept is None:
-                    kept = self._blank(x.shape, strip)
-                kept[..., first:last, :] = strip
-        return x if kept is None else self._whole(x.shape, kept)
+                place = place or (x.place if x.place and x.place.holds(x.shape, strip) else self._place(x.shape, strip))
+                place.values[..., first:last, :] = strip
+        if place is None:
+            return x
+        values = place.values
+        return Map(x.shape, around(lambda first, last: values[..., first:last, :], height), place)
 
-    def _whole(self, shape: Shape, kept: Tensor) -> Map:
-        whole = Map(shape, around(lambda first, last: kept[..., first:last, :], shape[1]))
-        weakref.finalize(whole, self._free.append, kept)
-        return whole
-
-    def _blank(self, shape: Shape, like: Tensor) -> Tensor:
-        """Memory for a map, channels last. The first touch of a page costs as much as a convolution of what is in it:
-        a map that is no longer read leaves its pages to the next, and numpy asks the system for large ones.
-        """
+    def _place(self, shape: Shape, like: Tensor) -> Place:
+        """Memory for a map, channels last."""
         channels, height, width = shape
-        for i, old in enumerate(self._free):
-            if old.dtype == like.dtype and old.shape == (1, *shape):
-                return self._free.pop(i)
-        self._free.clear()
         if like.device.type != "cpu":
-            return torch.empty((1, *shape), dtype=like.dtype, device=like.device, memory_format=torch.channels_last)
-        pages = np.empty(channels * height * width * like.element_size(), np.uint8)
-        return torch.from_numpy(pages).view(like.dtype).view(1, height, width, channels).permute(0, 3, 1, 2)
+            layout = torch.channels_last
+            return Place(torch.empty((1, *shape), dtype=like.dtype, device=like.device, memory_format=layout))
+        size = channels * height * width * like.element_size()
+        pages = self.pages.take(size)
+        values = torch.from_numpy(pages[:size]).view(like.dtype).view(1, height, width, channels).permute(0, 3, 1, 2)
+        place = Place(values)
+        weakref.finalize(place, self.pages.give, pages).atexit = False
+        return place
 
-    def normalised(self, norm: nn.Module, x: Map, keep: bool = True) -> Rows:
-        """The norm of a map, with the mean and variance of all its rows."""
+    def normalised(self, norm: nn.Module, x: Map, keep: bool = True, activation: nn.Module | None = None) -> Map:
+        """The norm of a map, with the mean and variance of all its rows. Its activation changes what it is given."""
+        finish = activation or nn.Identity()
         if not isinstance(norm, nn.InstanceNorm2d):
-            return lambda first, last: norm(x.rows(first, last))
+            return Map(x.shape, lambda first, last: finish(norm(x.rows(first, last))), x.place)
         parts: list[tuple[int, Tensor, Tensor]] = []
 
         def look(strip: Tensor) -> None:
             mean, variance = _moments(strip)
             parts.append((strip.shape[-2], mean, variance))
 
-        x = self.passed(x, look, keep)
+        whole = self.passed(x, look, keep)
         mean, variance = norms.chosen(self._norms, _together(parts))
         self._norms += 1
         scale, shift = norm.weight, norm.bias
 
         def rows(first: int, last: int) -> Tensor:
-            return F.batch_norm(x.rows(first, last), mean, variance, scale, shift, training=False, eps=norm.eps)
+            strip = whole.rows(first, last)
+            return finish(F.batch_norm(strip, mean, variance, scale, shift, training=False, eps=norm.eps))  # type: ignore[no-any-return]
 
-        return rows
+        return Map(x.shape, rows, whole.place)
 
     def light(self, photo: Map, path: Light) -> Rows:
         """`Light` of the photo."""
-        normalised = self.normalised(path.norm, photo)
-        return lambda first, last: path.mix(normalised(first, last)).float()
+        normalised = self.normalised(path.norm, photo, keep=False)
+        return lambda first, last: path.mix(normalised.rows(first, last)).float()
 
     def layer(self, x: Map, layers: nn.Module) -> Map:
-        """`generators.conv_block`, with or without its activation."""
+        """`generators.conv_block`, with or without its activation. The result may lie where `x` did."""
         conv, norm, *activation = layers.children()
         assert isinstance(conv, nn.Conv2d)
         shape = (conv.out_channels, x.shape[1] // conv.stride[0], x.shape[2] // conv.stride[0])
+        # The last rows of a circular map see the first once more, which must not be written over by then.
+        place = None if conv.padding_mode == "circular" else x.place
         # A 1x1 convolution is computed again in less time than its map takes to be written and read.
-        normalised = self.normalised(norm, Map(shape, convolved(x, conv)), keep=conv.kernel_size[0] > 1)
-        finish = nn.Sequential(*activation)
-        return Map(shape, lambda first, last: finish(normalised(first, last)))
+        keep = conv.kernel_size[0] > 1
+        return self.normalised(norm, Map(shape, convolved(x, conv), place), keep, *activation)
 
     def block(self, x: Map, layers: nn.Module) -> Map:
-        """One layer on the other."""
+        """One layer on the other. Others may read `x` too."""
+        x = Map(x.shape, x.rows)
         for each in layers.children():
             x = self.layer(x, each)
         return x
@@ -210,9 +215,9 @@ def _pyramid(net: Pyramid, inputs: list[Map], canvas: _Canvas) -> Map:
     """`Pyramid.forward` up to its last convolution."""
 
     def joined(fine: Map, coarse: Map, k: int) -> Map:
-        rows_fine = canvas.normalised(net.norm_fine[k], fine)
+        rows_fine = canvas.normalised(net.norm_fine[k], fine).rows
         # Before the enlargement, not after it: each value four times has the same mean and variance.
-        rows_coarse = enlarged(canvas.normalised(net.norm_coarse[k], coarse))
+        rows_coarse = enlarged(canvas.normalised(net.norm_coarse[k], coarse).rows)
         return Map(
             (fine.shape[0] + coarse.shape[0], *fine.shape[1:]),
             lambda first, last: torch.cat([rows_fine(first, last), rows_coarse(first, last)], dim=1),
@@ -228,7 +233,7 @@ def _residual(net: Residual, inputs: list[Map], canvas: _Canvas) -> Map:
     """`Residual.forward` up to its last convolution."""
 
     def added(x: Map, change: Map) -> Map:
-        return Map(x.shape, lambda first, last: change.rows(first, last) + x.rows(first, last))
+        return Map(x.shape, lambda first, last: change.rows(first, last) + x.rows(first, last), change.place)
 
     (x,) = inputs
     x = canvas.passed(canvas.block(x, net.enter))
