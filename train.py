@@ -80,8 +80,9 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> int:
     flags = parser().parse_args(argv)
     recipe = preset(flags.preset, TRAIN_PRESETS) | given(flags, Recipe)
-    from texturenet import devices, processes  # torch loads in seconds, after --help and typing errors
+    from texturenet import devices, pages, processes  # torch loads in seconds, after --help and typing errors
 
+    pages.keep_heap()
     device = processes.own_device(devices.resolve_device(flags.device))
     run = Run(**given(flags, Run))
     # One process may wait for its photos as long as it has patience; so must the others for it.

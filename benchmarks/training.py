@@ -19,6 +19,7 @@ from benchmarks.timing import Contender, Run
 from texturenet import config
 from texturenet.job import Job
 from texturenet.learner import Learner
+from texturenet.pages import keep_heap
 from texturenet.perceptual import Encoder, load_encoder, random_encoder
 from texturenet.processes import ALONE
 
@@ -74,6 +75,7 @@ def ours(name: str, size: int, batch: int, device: torch.device, *, masked: bool
     """`Learner.step`, as the loop of train.py takes it."""
     if masked:
         mask_bf16()
+    keep_heap()  # as train.py does
     photo = _pictures(size, batch).to(device)
     if device.type == "cuda":
         photo = photo.contiguous(memory_format=torch.channels_last)  # as trainer.py hands them over

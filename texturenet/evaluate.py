@@ -195,8 +195,9 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _run(flags: argparse.Namespace) -> None:
-    from texturenet import devices  # torch loads in seconds, after --help and typing errors
+    from texturenet import devices, pages  # torch loads in seconds, after --help and typing errors
 
+    pages.keep_heap()
     device = devices.resolve_device(flags.device)
     if flags.command == "matched":
         from texturenet import matched

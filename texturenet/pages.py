@@ -1,4 +1,4 @@
-"""Memory of maps that are no longer read, kept for the maps that follow: of the same picture and of the next one.
+"""Memory that is no longer read, kept for what follows: the next map, the next picture, the next training step.
 
 The first touch of a page is what costs: on a virtual machine the host finds memory for it, clears it and maps it. Two
 megabytes took 7.6 ms to be written for the first time on a Xeon where a convolution that fills them takes 4.4 ms, and
@@ -7,6 +7,8 @@ a fifth of a millisecond from then on.
 
 from __future__ import annotations
 
+import ctypes
+import platform
 import threading
 
 import numpy as np
@@ -46,3 +48,26 @@ class Pages:
 
 # Of this process, for one picture after the other: what a picture of two megapixels takes.
 SHARED = Pages(limit=2**30)
+
+
+_M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3  # of <malloc.h>
+_LARGEST_MMAP_THRESHOLD = 32 * 2**20  # glibc refuses more on 64 bits
+
+
+def keep_heap() -> bool:
+    """Have the process keep what it frees, for its next allocation; whether the C library could be told: glibc alone.
+
+    For programs whose every step takes the memory of the step before, as training does. glibc gives the top of its heap
+    back and maps whatever is large anew. Steps of 4 photos at 256 px on one core of a Xeon, two runs each: 4,880 and
+    4,750 ms of CPU time and 657,000 page faults a step without, 3,820 and 3,630 ms and 57,000 to 113,000 with, at the
+    same peak (1.7 GB). At one photo of 192 px there is nothing to gain.
+    """
+    if platform.libc_ver()[0] != "glibc":
+        return False
+    mallopt = ctypes.CDLL(None).mallopt
+    settings = (
+        (_M_MMAP_THRESHOLD, _LARGEST_MMAP_THRESHOLD),
+        (_M_TRIM_THRESHOLD, 2**31 - 1),
+        (_M_TOP_PAD, 64 * 2**20),
+    )
+    return all(mallopt(name, value) == 1 for name, value in settings)

@@ -54,8 +54,18 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _run(flags: argparse.Namespace) -> None:
-    from texturenet import classifier, devices, files, images, labelled, monitor, pretrainer  # torch: after --help
+    from texturenet import (  # torch: after --help
+        classifier,
+        devices,
+        files,
+        images,
+        labelled,
+        monitor,
+        pages,
+        pretrainer,
+    )
 
+    pages.keep_heap()
     recipe = PretrainRecipe(**given(flags, PretrainRecipe))
     target: Path = flags.output
     run_path = target.with_suffix(".run.pt")
