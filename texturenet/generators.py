@@ -43,7 +43,8 @@ class InstanceNorm(nn.InstanceNorm2d):
         def normalised(picture: Tensor) -> Tensor:
             return F.batch_norm(picture, None, None, self.weight, self.bias, training=True, eps=self.eps)
 
-        return torch.cat([normalised(x[i : i + 1]) for i in range(len(x))]) if len(x) > 1 else normalised(x)
+        # One split, and not an index per picture: the gradient of each index is a batch of zeros.
+        return torch.cat([normalised(picture) for picture in x.split(1)]) if len(x) > 1 else normalised(x)
 
 
 NORMALIZATIONS: dict[str, Callable[[int], nn.Module]] = {
