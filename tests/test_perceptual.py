@@ -94,7 +94,21 @@ def test_nothing_is_computed_beyond_the_last_named_layer() -> None:
     for name, layer in encoder.chain.items():
         layer.register_forward_hook(lambda *_, name=name: reached.append(name))
     encoder(picture(32, 32), ["relu2_1", "relu1_1"])
-    assert reached == ["conv1_1", "relu1_1", "conv1_2", "relu1_2", "pool1", "conv2_1", "relu2_1"]
+    assert [name for name in reached if "relu" not in name] == ["conv1_1", "conv1_2", "pool1", "conv2_1"]
+
+
+def test_features_are_those_of_the_layers_one_by_one() -> None:
+    """A ReLU works in place where it may: neither another layer's features nor the caller's picture change."""
+    encoder = random_encoder("lite")
+    image = picture(32, 32)
+    before, x, expected = image.clone(), (image - encoder.mean) / encoder.std, {}
+    for name, layer in encoder.chain.items():
+        x = expected[name] = layer(x)
+    features = encoder(image, expected)
+    assert all(torch.equal(features[name], value) for name, value in expected.items())
+    fewer = encoder(image, ["conv1_1", "relu1_2", "relu2_1"])
+    assert all(torch.equal(value, expected[name]) for name, value in fewer.items())
+    assert torch.equal(image, before)
 
 
 def test_pooling_is_a_choice() -> None:

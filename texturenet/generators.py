@@ -44,7 +44,7 @@ class InstanceNorm(nn.InstanceNorm2d):
             return F.batch_norm(picture, None, None, self.weight, self.bias, training=True, eps=self.eps)
 
         # One split, and not an index per picture: the gradient of each index is a batch of zeros.
-        return torch.cat([normalised(picture) for picture in x.split(1)]) if len(x) > 1 else normalised(x)
+        return torch.cat([normalised(picture) for picture in torch.split(x, 1)]) if len(x) > 1 else normalised(x)
 
 
 NORMALIZATIONS: dict[str, Callable[[int], nn.Module]] = {
