@@ -2,7 +2,7 @@
 """Train a texture network: learn one picture's texture, to paint photos with it in one pass.
 
 python train.py --data_dir coco/ --texture mosaic.jpg --cuda --viz       a COCO root, one GPU
-python train.py --data_dir photos/ --texture mosaic.jpg --perceptual lite --iterations 600     a laptop
+python train.py --data_dir photos/ --texture mosaic.jpg --preset laptop  a quarter of an hour on two cores
 python train.py --texture peppers.jpg                                    the texture alone, from noise
 python train.py --data_dir coco/ --texture mosaic.jpg --resume           go on with a run that was stopped
 torchrun --nproc_per_node=4 train.py --data_dir coco/ --texture mosaic.jpg --cuda     four GPUs
@@ -46,7 +46,8 @@ def parser() -> argparse.ArgumentParser:
         "--preset",
         default=None,
         metavar="NAME",
-        help=f"values of a published report, each overridable by its flag, from {', '.join(TRAIN_PRESETS)}",
+        help="values that belong together, each overridable by its flag: of a published report, or laptop, by which "
+        f"the styles that ship were made; from {', '.join(TRAIN_PRESETS)}",
     )
     machine = parser.add_argument_group("machine")
     machine.add_argument("--device", default="auto", metavar="NAME", help="auto, cpu, cuda[:N] or mps (default: auto)")

@@ -16,12 +16,13 @@ import skimage.data  # noqa: E402
 import torch  # noqa: E402
 from torch import Tensor  # noqa: E402
 
-from texturenet import images  # noqa: E402
+from texturenet import checkpoint, images, styles  # noqa: E402
 from texturenet.segments import Segments  # noqa: E402
 from texturenet.stylizer import Stylizer  # noqa: E402
 
 HEIGHT = 300  # px, of every picture in the README's row
 SMALL = 200  # of every picture in stylize.md
+TILE = 200  # side of a picture in the gallery
 
 
 def photo(pixels: np.ndarray, height: int = HEIGHT) -> Tensor:
@@ -36,12 +37,28 @@ def row(name: str, titled: Sequence[tuple[str, Tensor]]) -> None:
     images.save_image(sheet, ROOT / "docs" / f"{name}.jpg", quality=80)
 
 
-def overview(style: Stylizer) -> None:
-    texture = images.resize(images.load_image(ROOT / "data" / "textures" / "mosaic.jpg"), (HEIGHT, HEIGHT))
-    photos = [photo(pixels) for pixels in (skimage.data.chelsea(), skimage.data.coffee(), skimage.data.astronaut())]
-    blank = torch.ones_like(texture)
-    rows = [[blank, *photos], [texture, *(style(image) for image in photos)]]
-    images.save_image(images.sheet(rows), ROOT / "docs" / "mosaic.jpg", quality=88)
+def square(pixels: np.ndarray, side: int) -> Tensor:
+    """The middle of a photo (H, W, 3) uint8, (1, 3, side, side)."""
+    edge = min(pixels.shape[:2])
+    top, left = ((length - edge) // 2 for length in pixels.shape[:2])
+    return photo(np.ascontiguousarray(pixels[top : top + edge, left : left + edge]), side)
+
+
+def gallery() -> None:
+    """Every style that ships on every photo, painted at 400 px and shown at half of that."""
+    photos = [square(pixels, 2 * TILE) for pixels in (skimage.data.astronaut(), skimage.data.chelsea())]
+    scene = images.load_image(ROOT / "data" / "sample" / "train2017" / "000000000005.jpg")
+    photos.append(square((scene[0].permute(1, 2, 0) * 255).byte().numpy(), 2 * TILE))
+    titles, columns = ["photo"], [[torch.ones(1, 3, TILE, TILE), *photos]]
+    for path in styles.shipped():
+        fields = checkpoint.load(path)
+        if fields["generator"]["options"]["content"]:
+            texture = fields["texture"].permute(1, 2, 0).numpy()
+            titles.append(path.stem)
+            columns.append([square(texture, TILE), *map(Stylizer(path), photos)])
+    small = [[images.resize(image, (TILE, TILE)) for image in column] for column in columns]
+    sheet = images.sheet([list(row) for row in zip(*small, strict=True)], titles)
+    images.save_image(sheet, ROOT / "docs" / "gallery.jpg", quality=86)
 
 
 def controls(style: Stylizer) -> None:
@@ -75,7 +92,7 @@ def controls(style: Stylizer) -> None:
 
 def main() -> None:
     style = Stylizer("mosaic")
-    overview(style)
+    gallery()
     controls(style)
 
 

@@ -140,6 +140,7 @@ def test_a_start_that_does_not_fit(trained: Path, tmp_path: Path, texture_path: 
         start({"width": 8})
     with pytest.raises(ValueError, match="no style of that name ships; choose from mosaic"):
         start({"start_from": "nowhere"})
+    assert resumed(tmp_path / "new", texture_path, photo_dir, [], given={"start_from": "none"}).start_weights is None
     with pytest.raises(ValueError, match="was not trained on a texture alone, as this run will be"):
         prepare({"start_from": str(trained)}, Run(), texture_path, None, (), torch.device("cpu"), say=lambda _: None)
     fields = checkpoint.load(trained)

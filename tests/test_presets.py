@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from texturenet import checkpoint, styles
 from texturenet.config import Recipe, add_flags, given
 from texturenet.presets import OPTIMIZERS, PRESETS, TRAIN_PRESETS, GatysRecipe, gatys_recipe, preset
 
@@ -179,3 +180,10 @@ def test_training_report() -> None:
     assert (recipe.style_weights, recipe.content_weights, recipe.loss_scale) == ((5, 6, 2, 2, 2), (500.0,), "raw")
     assert TRAIN_PRESETS["texturenets-report"]["content_weights"] == (1e3,)
     assert preset(None, TRAIN_PRESETS) == {}
+
+
+def test_the_preset_of_the_styles_that_ship_starts_from_one() -> None:
+    recipe = Recipe(**preset("laptop", TRAIN_PRESETS))
+    fields = checkpoint.load(styles.find(recipe.start_from or ""))
+    assert (fields["generator"]["name"], fields["perceptual"]["name"]) == (recipe.generator, recipe.perceptual)
+    assert recipe.noise_range == (0.0, 2.0)

@@ -47,7 +47,7 @@ class Recipe:
         None,
         "training",
         "style whose weights are begun with, a checkpoint or the name of one that ships: it knows photos already, and "
-        "a third of the steps will do (default: weights drawn from the seed)",
+        "a third of the steps will do; none: weights drawn from the seed (default: none)",
     )
 
     generator: str = flag("pyramid", "generator", "network to train", GENERATORS)

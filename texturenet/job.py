@@ -89,6 +89,8 @@ def prepare(
     before = from_plain(Recipe, resumed["recipe"]) if resumed else Recipe()
     if resumed and recipe_given.get("perceptual") == "auto":  # whatever it was
         recipe_given = {name: value for name, value in recipe_given.items() if name != "perceptual"}
+    if recipe_given.get("start_from") == "none":
+        recipe_given = recipe_given | {"start_from": None}
     start = None if resumed or not recipe_given.get("start_from") else _start(recipe_given, data_dir is not None)
     if start:
         recipe_given = recipe_given | start["shape"]
@@ -190,7 +192,9 @@ def _start(recipe_given: dict[str, Any], with_photos: bool) -> dict[str, Any]:
     options = dict(found["generator"]["options"])
     if options.pop("content", True) != with_photos:
         kind = "photos" if with_photos else "a texture alone"
-        raise ValueError(f"can't start from {path}: it was not trained on {kind}, as this run will be")
+        raise ValueError(
+            f"can't start from {path}: it was not trained on {kind}, as this run will be; give --start_from none"
+        )
     shape = {"generator": found["generator"]["name"], **options}
     shape.pop("padding", None)
     if set(shape) != set(SHAPES) - ({"scales"} if shape["generator"] == "residual" else set()):

@@ -2,7 +2,7 @@
 
 `GatysRecipe` is to the pixels what `config.Recipe` is to a network: stored with the result, and the source of the
 flags of `stylize.py --method gatys`. `PRESETS` re-runs the five reports that the project grew out of, `TRAIN_PRESETS`
-is train.py's. A preset holds its report's own numbers, exactly; what the report leaves open is GatysRecipe's default.
+is train.py's. A report's preset holds its own numbers, exactly; what the report leaves open is GatysRecipe's default.
 Nothing here imports torch, so that `--help` is instant.
 
 How a report's weights are spelled here. Our terms are style_l = sum over C x C of (G - G_texture)^2 and content_l =
@@ -270,6 +270,20 @@ TRAIN_PRESETS: dict[str, dict[str, Any]] = {
         "style_weights": (5.0, 6.0, 2.0, 2.0, 2.0),
         "content_weights": (1e3,),
         "loss_scale": "raw",
+    },
+    # How the styles that ship were made: checkpoints/README.md has what it led to.
+    "laptop": {
+        "perceptual": "lite",
+        "iterations": 1600,
+        "batch_size": 1,
+        "image_size": 192,
+        "style_size": 256,
+        "style_weights": (3.0, 3.0, 4.0, 4.0, 3.0),
+        "content_weights": (2.0,),
+        "tv_weight": 1.0,
+        "noise_factor": 0.5,
+        "noise_range": (0.0, 2.0),
+        "start_from": "mosaic",
     },
 }
 
