@@ -135,7 +135,7 @@ DOORS: dict[str, set[str]] = {
     "gui.texture": set(),
     "gui.desk": {"files", "gui.texture"},
     "gui.training": {"files", "styles"},
-    "gui.pace": {"config", "gui.training"},
+    "gui.pace": {"config", "presets", "gui.training"},
     "gui.gallery": {"images", "checkpoint", "styles", "stylizer", "gui.photos", "gui.uploads"},
     "gui.easel": {"files", "pictures", "stylizer", "gui.uploads"},
     "gui.live_reference": {"images", "gatys", "perceptual", "presets", "gui.uploads"},

@@ -22,7 +22,7 @@ def rows(*steps: tuple[int, float], iterations: int = 100) -> list[dict[str, obj
 def test_every_preset_is_longer_than_the_one_before() -> None:
     speed = pace.Speed(256.0**2, 0)
     times = [speed.seconds(pace.flags_of(key, {}, 256)) for key in pace.PRESETS]
-    assert times == [300, 2800, 24_000]
+    assert times == [112.5, 900, 6750]
 
 
 def test_typed_options_win() -> None:
@@ -32,6 +32,8 @@ def test_typed_options_win() -> None:
     assert (flags["iterations"], flags["learning_rate"], flags["content_weights"]) == (30, 1e-3, (3.0,))
     assert flags["style_size"] == 300
     assert "seed" not in flags
+    assert flags["start_from"] == "mosaic"
+    assert pace.flags_of("good", {"generator": "residual"}, 256)["start_from"] == "none"
     assert (flags["preview_every"], flags["log_every"]) == (3, 3)  # ten of each in a run of 30
 
 

@@ -138,7 +138,7 @@ def test_a_start_that_does_not_fit(trained: Path, tmp_path: Path, texture_path: 
 
     with pytest.raises(ValueError, match=r"s.pt: its width is 4; leave --width out"):
         start({"width": 8})
-    with pytest.raises(ValueError, match="no style of that name ships; choose from mosaic"):
+    with pytest.raises(ValueError, match="no style of that name ships; choose from"):
         start({"start_from": "nowhere"})
     assert resumed(tmp_path / "new", texture_path, photo_dir, [], given={"start_from": "none"}).start_weights is None
     with pytest.raises(ValueError, match="was not trained on a texture alone, as this run will be"):

@@ -14,6 +14,7 @@ from typing import Any
 
 from texturenet.config import Recipe, add_flags, given
 from texturenet.gui.training import TRAIN, Order
+from texturenet.presets import TRAIN_PRESETS
 
 PROBE_STEPS = 5
 TELLING_SIZE = 192  # px; smaller crops spend too much of their time on other things than pixels
@@ -30,22 +31,22 @@ class Preset:
     flags: dict[str, Any]
 
 
-# `lite` needs no download and is told from VGG19 by few eyes; the steps of "good" are the shipped mosaic's.
+# On top of train.py's preset laptop, by which the styles that ship were made: "good" is its number of steps.
 PRESETS = {
     "quick": Preset(
         "Quick look",
         "A first sketch: does this texture suit photos?",
-        {"iterations": 150, "batch_size": 2, "preview_every": 15, "save_every": 50, "log_every": 5},
+        {"iterations": 200, "preview_every": 20, "save_every": 50, "log_every": 5},
     ),
     "good": Preset(
         "Good",
         "A style to keep, as the ones that ship.",
-        {"iterations": 1400, "batch_size": 2, "preview_every": 50, "save_every": 100, "log_every": 10},
+        {"iterations": 1600, "preview_every": 50, "save_every": 100, "log_every": 10},
     ),
     "best": Preset(
         "Best",
         "Finer strokes and calmer surfaces, for patience or a GPU.",
-        {"iterations": 6000, "batch_size": 4, "preview_every": 200, "save_every": 200, "log_every": 20},
+        {"iterations": 6000, "batch_size": 2, "preview_every": 200, "save_every": 200, "log_every": 20},
     ),
 }
 
@@ -64,7 +65,7 @@ def flags_of(preset: str, typed: dict[str, str], style_size: int) -> dict[str, A
 
     Raises ValueError that names an option that can't be read, or is too small.
     """
-    flags: dict[str, Any] = {"perceptual": "lite", "style_size": style_size} | PRESETS[preset].flags
+    flags: dict[str, Any] = TRAIN_PRESETS["laptop"] | {"style_size": style_size} | PRESETS[preset].flags
     parser = argparse.ArgumentParser(exit_on_error=False, argument_default=argparse.SUPPRESS)
     add_flags(parser, Recipe)
     words = [word for name, text in typed.items() if text.strip() for word in (f"--{name}", *text.split())]
@@ -75,6 +76,8 @@ def flags_of(preset: str, typed: dict[str, str], style_size: int) -> dict[str, A
     if beyond:
         raise ValueError(f"{' '.join(beyond)}: one number is enough here")
     flags |= given(options, Recipe)
+    if flags.get("generator", DEFAULTS["generator"]) != DEFAULTS["generator"]:
+        flags["start_from"] = "none"  # no style of another network ships
     iterations = flags["iterations"]
     for every in ("preview_every", "save_every", "log_every"):  # a short run has something to show, too
         flags[every] = max(1, min(flags[every], iterations // 10))
