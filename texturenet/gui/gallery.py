@@ -98,6 +98,8 @@ def _facts(path: Path, fields: dict[str, object]) -> dict[str, str]:
     assert isinstance(perceptual, dict)
     step, total = fields["step"], recipe.get("iterations")
     found["Steps"] = f"{step:,} of {total:,}" if isinstance(total, int) and step != total else f"{step:,}"
+    if isinstance(start := fields.get("started_from"), dict):
+        found["Begun with"] = f"{start.get('name')}, {start.get('step')} steps"
     found["Photos"] = f"{photos_seen.get('count', 0):,}"
     found["Training"] = f"batches of {recipe.get('batch_size')}, crops of {recipe.get('image_size')} px"
     found["Stroke size"] = f"{recipe.get('style_size')} px"
