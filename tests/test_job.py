@@ -13,7 +13,9 @@ from texturenet.config import Recipe, Run, from_plain
 from texturenet.convert import OPTIONS
 from texturenet.generators import Residual
 from texturenet.job import prepare
+from texturenet.judging import open_judged
 from texturenet.learner import Learner
+from texturenet.presets import TRAIN_PRESETS, preset
 from texturenet.processes import Processes
 from texturenet.trainer import train
 
@@ -149,3 +151,12 @@ def test_a_start_that_does_not_fit(trained: Path, tmp_path: Path, texture_path: 
     checkpoint.save(trained, **fields)
     with pytest.raises(ValueError, match=r"its network is none that train.py trains"):
         start({})
+
+
+def test_the_preset_of_the_styles_that_ship(tmp_path: Path, texture_path: Path, photo_dir: Path) -> None:
+    given = preset("laptop", TRAIN_PRESETS) | {"iterations": 2, "image_size": 32, "style_size": 32}
+    path = train(resumed(tmp_path, texture_path, photo_dir, [], given=given))
+    fields = checkpoint.load(path)
+    assert fields["started_from"]["name"] == "mosaic"
+    assert fields["recipe"]["noise_range"] == [0.0, 2.0]
+    assert open_judged(path).stylizer.paints_photos
