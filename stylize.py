@@ -20,7 +20,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from texturenet.config import PRECISIONS, add_flags, given
+from texturenet.config import PRECISIONS, add_device_flags, add_flags, given
 from texturenet.look import Look
 from texturenet.presets import PRESETS, GatysRecipe, gatys_recipe
 
@@ -79,9 +79,7 @@ def parser() -> argparse.ArgumentParser:
     )
     output.add_argument("--quality", type=int, default=95, metavar="INT", help="of JPEG and WebP, 1-100 (default: 95)")
     machine = parser.add_argument_group("machine")
-    machine.add_argument("--device", default="auto", metavar="NAME", help="auto, cpu, cuda[:N] or mps (default: auto)")
-    machine.add_argument("--cuda", dest="device", action="store_const", const="cuda", help="short for --device cuda")
-    machine.add_argument("--cpu", dest="device", action="store_const", const="cpu", help="short for --device cpu")
+    add_device_flags(machine)
     machine.add_argument(
         "--max_memory",
         type=float,

@@ -17,7 +17,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from texturenet.config import Recipe, Run, add_flags, given
+from texturenet.config import Recipe, Run, add_device_flags, add_flags, given
 from texturenet.presets import TRAIN_PRESETS, preset
 
 if TYPE_CHECKING:
@@ -50,9 +50,7 @@ def parser() -> argparse.ArgumentParser:
         f"the styles that ship were made; from {', '.join(TRAIN_PRESETS)}",
     )
     machine = parser.add_argument_group("machine")
-    machine.add_argument("--device", default="auto", metavar="NAME", help="auto, cpu, cuda[:N] or mps (default: auto)")
-    machine.add_argument("--cuda", dest="device", action="store_const", const="cuda", help="short for --device cuda")
-    machine.add_argument("--cpu", dest="device", action="store_const", const="cpu", help="short for --device cpu")
+    add_device_flags(machine)
     output = parser.add_argument_group("output")
     output.add_argument(
         "--resume",

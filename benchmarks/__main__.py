@@ -21,6 +21,7 @@ from tqdm import tqdm
 
 from benchmarks import growth, limits, quality, report, startup, stylization, training
 from benchmarks.cells import Cell
+from texturenet.config import add_device_flags, at_least
 from texturenet.devices import resolve_device
 
 PARTS = ("stylization", "training", "startup", "memory", "quality")
@@ -64,19 +65,10 @@ def parser() -> argparse.ArgumentParser:
     add(group, "--quality_steps", 100, "of each of three training runs", type=_count, metavar="INT")
     add(group, "--quality_size", 128, "px a side of their crops", type=_crop, metavar="INT")
     group = parser.add_argument_group("machine")
-    add(group, "--device", "cpu", "cpu, cuda[:N] or auto", metavar="NAME")
-    group.add_argument("--cuda", dest="device", action="store_const", const="cuda", help="short for --device cuda")
-    group.add_argument("--cpu", dest="device", action="store_const", const="cpu", help="short for --device cpu")
+    add_device_flags(group, "cpu, cuda[:N] or auto", "cpu")
     add(group, "--threads", None, "of the CPU (default: torch's own choice)", type=_count, metavar="INT")
     add(parser.add_argument_group("output"), "--output", FOLDER, "folder", type=Path, metavar="DIR")
     return parser
-
-
-def _count(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text} is less than 1")
-    return value
 
 
 def _crop(text: str) -> int:
@@ -86,7 +78,8 @@ def _crop(text: str) -> int:
     return value
 
 
-_count.__name__ = _crop.__name__ = "int"  # argparse names the type in its message
+_crop.__name__ = "int"  # argparse names the type in its message
+_count = at_least(int, 1)
 
 
 def bar(part: str, total: float) -> tqdm[Any]:

@@ -14,20 +14,20 @@ sys.path[:0] = [str(ROOT)]
 import numpy as np  # noqa: E402
 import skimage.data  # noqa: E402
 import torch  # noqa: E402
+from PIL import Image  # noqa: E402
 from torch import Tensor  # noqa: E402
 
 from texturenet import checkpoint, images, styles  # noqa: E402
 from texturenet.segments import Segments  # noqa: E402
 from texturenet.stylizer import Stylizer  # noqa: E402
 
-HEIGHT = 300  # px, of every picture in the README's row
 SMALL = 200  # of every picture in stylize.md
 TILE = 200  # side of a picture in the gallery
 
 
-def photo(pixels: np.ndarray, height: int = HEIGHT) -> Tensor:
+def photo(pixels: np.ndarray, height: int) -> Tensor:
     """(H, W, 3) uint8 -> (1, 3, height, W') in [0, 1]."""
-    image = torch.from_numpy(pixels).permute(2, 0, 1)[None].float() / 255  # (1, 3, H, W)
+    image = images.to_tensor(Image.fromarray(pixels))
     return images.resize(image, (height, round(image.shape[-1] * height / image.shape[-2])))
 
 
@@ -37,23 +37,23 @@ def row(name: str, titled: Sequence[tuple[str, Tensor]]) -> None:
     images.save_image(sheet, ROOT / "docs" / f"{name}.jpg", quality=80)
 
 
-def square(pixels: np.ndarray, side: int) -> Tensor:
-    """The middle of a photo (H, W, 3) uint8, (1, 3, side, side)."""
-    edge = min(pixels.shape[:2])
-    top, left = ((length - edge) // 2 for length in pixels.shape[:2])
-    return photo(np.ascontiguousarray(pixels[top : top + edge, left : left + edge]), side)
+def square(image: Tensor, side: int) -> Tensor:
+    """The middle of a picture (1, 3, H, W), (1, 3, side, side)."""
+    edge = min(image.shape[-2:])
+    top, left = ((length - edge) // 2 for length in image.shape[-2:])
+    return images.resize(image[..., top : top + edge, left : left + edge], (side, side))
 
 
 def gallery() -> None:
     """Every style that ships on every photo, painted at 400 px and shown at half of that."""
-    photos = [square(pixels, 2 * TILE) for pixels in (skimage.data.astronaut(), skimage.data.chelsea())]
-    scene = images.load_image(ROOT / "data" / "sample" / "train2017" / "000000000005.jpg")
-    photos.append(square((scene[0].permute(1, 2, 0) * 255).byte().numpy(), 2 * TILE))
+    shown = [images.to_tensor(Image.fromarray(pixels)) for pixels in (skimage.data.astronaut(), skimage.data.chelsea())]
+    shown.append(images.load_image(ROOT / "data" / "sample" / "train2017" / "000000000005.jpg"))
+    photos = [square(image, 2 * TILE) for image in shown]
     titles, columns = ["photo"], [[torch.ones(1, 3, TILE, TILE), *photos]]
     for path in styles.shipped():
         fields = checkpoint.load(path)
         if fields["generator"]["options"]["content"]:
-            texture = fields["texture"].permute(1, 2, 0).numpy()
+            texture = fields["texture"][None].float() / 255
             titles.append(path.stem)
             columns.append([square(texture, TILE), *map(Stylizer(path), photos)])
     small = [[images.resize(image, (TILE, TILE)) for image in column] for column in columns]

@@ -491,7 +491,7 @@ def test_help_answers_without_torch() -> None:
     text = Path(evaluate.__file__).read_text()
     top = text[: text.index("\n\n\n")]
     assert {line for line in top.splitlines() if line.startswith("from texturenet")} == {
-        "from texturenet.config import PERCEPTUAL, Recipe, add_flags, given",
+        "from texturenet.config import PERCEPTUAL, Recipe, add_device_flags, add_flags, at_least, given",
         "from texturenet.presets import OPTIMIZERS",
     }
     for words in (

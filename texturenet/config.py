@@ -169,7 +169,9 @@ def _value_type(spec: Field[Any], owner: type) -> tuple[type, bool]:
     return hint, False
 
 
-def _checked(kind: type, least: float | None) -> Any:
+def at_least(kind: type, least: float | None) -> Any:
+    """What argparse makes a number of that kind with, refusing smaller ones and NaN; None: any will do."""
+
     def parse(text: str) -> Any:
         value = kind(text)
         if least is not None and not value >= least:
@@ -201,13 +203,21 @@ def add_flags(parser: argparse.ArgumentParser, *owners: type) -> None:
             shown = " ".join(map(str, default)) if isinstance(default, tuple) else default
             group.add_argument(
                 f"--{spec.name}",
-                type=_checked(kind, meta["least"]),
+                type=at_least(kind, meta["least"]),
                 nargs="+" if several else None,
                 choices=meta["choices"],
                 default=argparse.SUPPRESS,
                 metavar=None if meta["choices"] else kind.__name__.upper(),
                 help=meta["help"] + ("" if default in (None, MISSING) else f" (default: {shown})"),
             )
+
+
+def add_device_flags(group: Any, known: str = "auto, cpu, cuda[:N] or mps", default: str = "auto") -> None:
+    """--device, and the two words that are short for its values."""
+    group.add_argument("--device", default=default, metavar="NAME", help=f"{known} (default: {default})")
+    for name in ("cuda", "cpu"):
+        short = f"short for --device {name}"
+        group.add_argument(f"--{name}", dest="device", action="store_const", const=name, help=short)
 
 
 def given(namespace: argparse.Namespace, owner: type) -> dict[str, Any]:

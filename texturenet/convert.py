@@ -16,7 +16,6 @@ and crops; the instance norms see another picture then, and so the whole result 
 from __future__ import annotations
 
 import argparse
-import hashlib
 import re
 import sys
 from pathlib import Path
@@ -58,7 +57,7 @@ def convert_file(source: Path, target: Path) -> None:
 
     What the file does not tell stays out of the checkpoint: its recipe holds what the network shows, its step is 0.
     """
-    from texturenet import checkpoint
+    from texturenet import checkpoint, files
 
     theirs = _read(source)
     generator = {"name": "residual", "options": OPTIONS}
@@ -84,7 +83,7 @@ def convert_file(source: Path, target: Path) -> None:
         },
         perceptual={"name": "vgg16", "source": "pytorch/examples trains with it; the file does not tell"},
         step=0,
-        converted_from={"file": source.name, "sha256": hashlib.sha256(source.read_bytes()).hexdigest()},
+        converted_from={"file": source.name, "sha256": files.sha256(source)},
     )
 
 

@@ -8,7 +8,6 @@ stylizing needs is broken, else 0.
 from __future__ import annotations
 
 import argparse
-import hashlib
 import importlib
 import importlib.util
 import platform
@@ -20,6 +19,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
+
+from texturenet import files
 
 ROOT = Path(__file__).resolve().parents[1]
 SUMS = Path("checkpoints/SHA256SUMS")
@@ -142,7 +143,7 @@ def _shipped(root: Path) -> Iterator[Finding]:
         mend = f"git checkout {shown}"
         if not path.is_file():
             yield Finding("fail", path.name, f"{shown} is missing", mend)
-        elif _sha256(path) != expected:
+        elif files.sha256(path) != expected:
             yield Finding("fail", path.name, f"{shown} is not the file that ships: damaged or changed", mend)
         else:
             yield Finding("ok", path.name, f"{shown}, intact")
@@ -161,7 +162,7 @@ def _perceptual() -> Iterator[Finding]:
         path = Path(torch.hub.get_dir()) / "checkpoints" / Path(url).name
         if path.is_file():
             # torchvision's names end in the first digits of their SHA-256: vgg19-dcbb9e9d.pth
-            intact = _sha256(path).startswith(path.stem.rpartition("-")[2])
+            intact = files.sha256(path).startswith(path.stem.rpartition("-")[2])
             mend = "" if intact else "delete it; it is downloaded again when it is asked for"
             yield Finding("ok" if intact else "warn", name, f"{path}{'' if intact else ' is damaged'}", mend)
         elif name == "vgg19":
@@ -219,11 +220,6 @@ def _extras() -> Iterator[Finding]:
             yield Finding("ok", name, f"{metadata.version(name)}, for {purpose}")
         except metadata.PackageNotFoundError:
             yield Finding("warn", name, f"not installed, for {purpose}", f"pip install {name}")
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _line(error: Exception) -> str:

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from texturenet.config import PERCEPTUAL, Recipe, add_flags, given
+from texturenet.config import PERCEPTUAL, Recipe, add_device_flags, add_flags, at_least, given
 from texturenet.presets import OPTIMIZERS
 
 OUT_DIR = Path("runs/evaluate")
@@ -32,13 +32,6 @@ class ShortRecipe(Recipe):
     image_size: int = field(default=128, metadata=Recipe.__dataclass_fields__["image_size"].metadata)
 
 
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text} is less than 1")
-    return value
-
-
 def _size(text: str) -> int:
     value = int(text)
     if value < 16:
@@ -46,15 +39,8 @@ def _size(text: str) -> int:
     return value
 
 
-def _factor(text: str) -> float:
-    value = float(text)
-    if not value >= 0:
-        raise argparse.ArgumentTypeError(f"{text} is less than 0")
-    return value
-
-
-_positive.__name__ = _size.__name__ = "int"  # argparse names the type in its message
-_factor.__name__ = "float"
+_size.__name__ = "int"  # argparse names the type in its message
+_positive, _factor = at_least(int, 1), at_least(float, 0)
 
 
 def _common(command: argparse.ArgumentParser, resumable: bool = True) -> None:
@@ -63,9 +49,7 @@ def _common(command: argparse.ArgumentParser, resumable: bool = True) -> None:
     if resumable:
         output.add_argument("--fresh", action="store_true", help="do finished work again")
     machine = command.add_argument_group("machine")
-    machine.add_argument("--device", default="auto", metavar="NAME", help="auto, cpu, cuda[:N] or mps (default: auto)")
-    machine.add_argument("--cuda", dest="device", action="store_const", const="cuda", help="short for --device cuda")
-    machine.add_argument("--cpu", dest="device", action="store_const", const="cpu", help="short for --device cpu")
+    add_device_flags(machine)
 
 
 def _photos(group: Any, count: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import re
 import secrets
@@ -17,6 +18,12 @@ SUFFIXES = frozenset(
 
 class ImageError(ValueError):
     """A picture that cannot be read or written; one line: the file, what is wrong, the way out."""
+
+
+def sha256(path: Path) -> str:
+    """Of a file's content, in hexadecimal. Raises OSError."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def find_images(

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from texturenet import checkpoint, data, images, styles
 from texturenet.config import Recipe, Run, from_plain, to_plain
-from texturenet.files import is_plain_name
+from texturenet.files import is_plain_name, sha256
 from texturenet.perceptual import Encoder, load_encoder
 from texturenet.processes import ALONE, Processes
 
@@ -136,12 +136,9 @@ def prepare(
     if recipe.normalization == "batch" and processes.size > 1:
         say("batch norm sees the photos of its own process alone: not the run that one process would make")
     preview_photos = held_out or photos[:PREVIEW_PHOTOS]
-    weights = None
-    if start:
-        weights, started_from = start["weights"], start["started_from"]
+    started_from: dict[str, Any] | None = (start or resumed or {}).get("started_from")
+    if start and started_from:
         say(f"begun with the weights of {started_from['name']} after {started_from['step']:,} steps")
-    else:
-        started_from = resumed.get("started_from") if resumed else None
     return Job(
         recipe,
         run,
@@ -154,7 +151,7 @@ def prepare(
         resumed,
         changes,
         processes,
-        weights,
+        start and start["weights"],
         started_from,
     )
 
@@ -202,11 +199,10 @@ def _start(recipe_given: dict[str, Any], with_photos: bool) -> dict[str, Any]:
     for name, value in shape.items():
         if recipe_given.get(name, value) not in (None, value):
             raise ValueError(f"can't start from {path}: its {name} is {value}; leave --{name} out")
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
     return {
         "shape": shape,
         "weights": found["weights"],
-        "started_from": {"name": found["name"], "step": found["step"], "sha256": digest},
+        "started_from": {"name": found["name"], "step": found["step"], "sha256": sha256(path)},
     }
 
 

@@ -176,10 +176,8 @@ class Learner:
 
     def finite(self) -> bool:
         """Whether every weight is a finite number."""
-        weights = self.generator.state_dict().values()
-        return bool(
-            torch.stack([torch.isfinite(weight).all() for weight in weights]).all()
-        )  # waits for the device once
+        finite = [torch.isfinite(weight).all() for weight in self.generator.state_dict().values()]
+        return bool(torch.stack(finite).all())  # waits for the device once
 
     def training(self) -> dict[str, Any]:
         """What a checkpoint holds beside weights and step, for `restore`."""

@@ -17,7 +17,6 @@ lite's own form.
 
 from __future__ import annotations
 
-import hashlib
 import re
 import threading
 import urllib.request
@@ -58,7 +57,7 @@ _torchvision_operators = _define_missing_torchvision_operators()
 
 from torchvision import models  # noqa: E402  the operators above have to stand first
 
-from texturenet import torchfile  # noqa: E402
+from texturenet import files, torchfile  # noqa: E402
 
 # Mean and standard deviation per RGB channel, of images in [0, 1].
 PREPROCESS = {
@@ -134,7 +133,7 @@ class Encoder(nn.Module):
             # In place where nobody else reads what the ReLU is given: one map less to be written.
             x = torch.relu_(x) if isinstance(layer, nn.ReLU) and not taken else layer(x)
             taken = name in wanted
-            if name in wanted:
+            if taken:
                 features[name] = x
                 if len(features) == len(wanted):
                     break
@@ -377,14 +376,9 @@ def _read_weights_file(path: Path, preprocess: str | None) -> tuple[dict[str, Te
         # Gatys' vgg_conv.pth has these keys and Caffe's input; half the width is lite, which takes torchvision's.
         preprocess = "caffe" if state["conv1_1.weight"].shape[0] == 64 else "torchvision"
         return state, preprocess, f"{path} ({preprocess} preprocessing, told by its keys)"
-    if _sha256(path).startswith(_CAFFE_SHA256_PREFIXES):
+    if files.sha256(path).startswith(_CAFFE_SHA256_PREFIXES):
         return state, "caffe", f"{path} (caffe preprocessing, told by its hash)"
     return state, "torchvision", f"{path} (torchvision preprocessing assumed; --perceptual_preprocess says otherwise)"
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _torchvision_weights(name: str) -> tuple[dict[str, Tensor], str, str]:

@@ -13,7 +13,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from texturenet.config import PRECISIONS, PretrainRecipe, add_flags, given
+from texturenet.config import PRECISIONS, PretrainRecipe, add_device_flags, add_flags, given
 
 PHOTOS = 16  # on which the activations are measured
 PHOTO_SIZE = 256  # px, their longer side
@@ -42,9 +42,7 @@ def parser() -> argparse.ArgumentParser:
         "-o", "--output", type=Path, required=True, metavar="FILE", help="the weights; FILE.run.pt and .jsonl beside it"
     )
     machine = parser.add_argument_group("machine")
-    machine.add_argument("--device", default="auto", metavar="NAME", help="auto, cpu, cuda[:N] or mps (default: auto)")
-    machine.add_argument("--cuda", dest="device", action="store_const", const="cuda", help="short for --device cuda")
-    machine.add_argument("--cpu", dest="device", action="store_const", const="cpu", help="short for --device cpu")
+    add_device_flags(machine)
     machine.add_argument("--workers", type=int, default=1, metavar="INT", help="processes that read (default: 1)")
     machine.add_argument(
         "--precision", default="auto", choices=PRECISIONS, help="auto: bf16 where the chip computes in it"
