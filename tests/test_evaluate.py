@@ -12,8 +12,9 @@ import torch
 from conftest import picture
 from torch import Tensor
 
-from texturenet import checkpoint, evaluate, gatys, grid, images, judging, matched, reports, sweeps, yardstick
-from texturenet.config import Recipe, to_plain
+from texturenet import checkpoint, evaluate, gatys, grid, images, judging, matched, reports, sweeps, trainer, yardstick
+from texturenet.config import Recipe, Run, to_plain
+from texturenet.job import prepare
 from texturenet.learner import build
 from texturenet.presets import GatysRecipe
 
@@ -429,6 +430,49 @@ def test_training_sweep(
     assert command(*words) == 0
     assert len(trained) == 1
     assert rows_of(out / "checks-training.csv") == rows
+
+
+def test_curve_judges_what_runs_kept(
+    command: Callable[..., int],
+    tmp_path: Path,
+    texture_path: Path,
+    photo_dir: Path,
+    style_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    given = {name: getattr(RECIPE, name) for name in ("batch_size", "style_size", "scales", "width", "perceptual")}
+    given |= {"iterations": 4, "image_size": 32}
+    for name, rate in (("first", 5e-3), ("second", 1e-3)):
+        run = Run(
+            name=name, checkpoint_dir=tmp_path, run_dir=tmp_path / "runs", save_every=2, preview_every=0, workers=0
+        )
+        job = prepare(given | {"learning_rate": rate}, run, texture_path, photo_dir, (), CPU)
+        trainer.train(job)
+    runs = tmp_path / "runs" / "first", tmp_path / "runs" / "second"
+    words = ("--count", 2, "--size", SIZE, "--iterations", 4)
+    assert command("curve", *runs, *words) == 0
+    folder = tmp_path / "out" / "curve"
+    rows = rows_of(folder / "first+second.csv")
+    assert [(row["run"], row["step"]) for row in rows] == [
+        (name, step) for name in ("first", "second") for step in ("2", "4")
+    ]
+    seconds = [float(row["seconds"]) for row in rows]
+    assert 0 < seconds[0] < seconds[1] < 60
+    assert images.load_image(folder / "first+second.png").shape[-1] > 800
+    # The last point of a run is what `matched` says of the style.
+    assert command("matched", tmp_path / "first.pt", *MATCHED, "--noise_iterations", 0) == 0
+    gaps = [float(row["gap_closed"]) for row in rows_of(tmp_path / "out" / "matched" / "first.csv")]
+    assert float(rows[1]["gap_closed"]) == pytest.approx(sum(gaps) / 2)
+    assert len((tmp_path / "out" / "references" / "rows.jsonl").read_text().splitlines()) == 2  # one loss, two photos
+
+    capsys.readouterr()
+    assert command("curve", tmp_path / "runs") == 2
+    assert "no checkpoints of a run in it" in capsys.readouterr().err
+    old = tmp_path / "runs" / "old" / "checkpoints" / "000004.pt"
+    old.parent.mkdir(parents=True)
+    old.write_bytes(style_path.read_bytes())
+    assert command("curve", tmp_path / "runs" / "old") == 2
+    assert "does not tell how long it was trained" in capsys.readouterr().err
 
 
 def test_sweep_needs_to_know_what(

@@ -125,10 +125,13 @@ def test_four_steps_are_two_and_two(tmp_path: Path, texture_path: Path, photo_di
     first = job(tmp_path / "parts", texture_path, photo_dir)
     with pytest.raises(Interrupted):
         train(first, [broken, KillAfter(2, signal.SIGINT)])
+    half = checkpoint.load(tmp_path / "parts" / "checkpoints" / "s.pt")["training"]["seconds"]
     second = job(tmp_path / "parts", texture_path, photo_dir, resume="auto", workers=1)
     assert second.start_step == 2
-    assert_same_weights(whole, train(second, [broken]))
+    again = train(second, [broken])
+    assert_same_weights(whole, again)
     assert [event.losses for event in straight.steps] == [event.losses for event in broken.steps]
+    assert 0 < half < checkpoint.load(again)["training"]["seconds"]  # the clock goes on too
 
 
 class KillAfter(Recorder):

@@ -4,6 +4,7 @@ python -m texturenet.evaluate matched checkpoints/*.pt --photos photos/ --sizes 
 python -m texturenet.evaluate diversity checkpoints/mosaic.pt --photos photos/             how different seeds are
 python -m texturenet.evaluate sweep checkpoints/mosaic.pt --photos photos/                 over noise_factor
 python -m texturenet.evaluate sweep --texture mosaic.jpg --data_dir coco/ --photos photos/   over short training runs
+python -m texturenet.evaluate curve runs/mosaic --photos photos/                           while it was trained
 python -m texturenet.evaluate ablate --pairs photo.jpg:style.jpg:reference.png             the iterative method itself
 
 Tables (Markdown, CSV) and sheets go to runs/evaluate. Ctrl-C loses nothing that is finished: the same command goes on.
@@ -91,6 +92,16 @@ def parser() -> argparse.ArgumentParser:
         action="store_true",
         help="write the figures into the checkpoints (stylize.py --list), and leave out what only resuming needs",
     )
+
+    curve = commands.add_parser("curve", help="the gap to L-BFGS that a style closes while it is trained", **form)
+    main = curve.add_argument_group("input")
+    main.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="folders RUN_DIR/NAME of train.py")
+    _photos(main, 6)
+    _texture(main)
+    work = curve.add_argument_group("work")
+    work.add_argument("--size", type=_size, default=256, metavar="PX", help="of the photos (default: 256)")
+    work.add_argument("--iterations", type=_positive, default=300, metavar="INT", help="of L-BFGS (default: 300)")
+    _common(curve)
 
     ablate = commands.add_parser("ablate", help="the iterative method over a grid, scored against pictures", **form)
     main = ablate.add_argument_group("input")
@@ -199,6 +210,20 @@ def _run(flags: argparse.Namespace) -> None:
             flags.seed,
             flags.fresh,
             flags.record,
+        )
+    elif flags.command == "curve":
+        from texturenet import learning
+
+        learning.run(
+            flags.runs,
+            flags.photos,
+            flags.out_dir,
+            device,
+            flags.texture,
+            flags.count,
+            flags.size,
+            flags.iterations,
+            flags.fresh,
         )
     elif flags.command == "ablate":
         from texturenet import ablation, grid

@@ -68,6 +68,7 @@ class Learner:
     """A job's generator, and the steps that train it.
 
     steps     taken so far
+    seconds   that training took until its last save, without what came between two runs
     slowdown  what the recipe's learning rate is multiplied by, after a loss that was not finite
     smoothed  total loss, exponentially smoothed, a scalar on the device; None before the first step
     least     smoothed loss of the best checkpoint so far
@@ -89,7 +90,7 @@ class Learner:
         fused = device.type in ("cpu", "cuda") or None
         self.optimizer = torch.optim.Adam(self.generator.parameters(), lr=recipe.learning_rate, fused=fused)
         self.scaler = torch.amp.GradScaler(device.type, enabled=self.dtype == torch.float16)
-        self.steps, self.slowdown, self.least = 0, 1.0, math.inf
+        self.steps, self.seconds, self.slowdown, self.least = 0, 0.0, 1.0, math.inf
         self.smoothed: Tensor | None = None
         if job.resumed:
             self.restore({"weights": job.resumed["weights"], "step": job.resumed["step"], **job.resumed["training"]})
@@ -184,6 +185,7 @@ class Learner:
         return {
             "optimizer": self.optimizer.state_dict(),
             "scaler": self.scaler.state_dict(),
+            "seconds": self.seconds,
             "slowdown": self.slowdown,
             "smoothed": None if self.smoothed is None else self.smoothed.item(),
             "least": self.least,
@@ -200,6 +202,7 @@ class Learner:
                 moments[name] = torch.empty_like(weight).copy_(moments[name])
         self.scaler.load_state_dict(state["scaler"])
         self.steps, self.slowdown, self.least = state["step"], state.get("slowdown", 1.0), state.get("least", math.inf)
+        self.seconds = state.get("seconds", 0.0)
         smoothed = state.get("smoothed")
         self.smoothed = None if smoothed is None else torch.tensor(smoothed, device=self.device)
 

@@ -54,7 +54,7 @@ def _take_steps(
     """From where the learner is to the end, or to a signal, or to a fault."""
     recipe, run, processes = job.recipe, job.run, job.processes
     losses: dict[str, float] = dict(job.resumed["losses"]) if job.resumed else {}
-    meter = _Meter(recipe.batch_size)
+    meter, since = _Meter(recipe.batch_size), time.monotonic()
     photos = _photo_batches(job, learner.steps, lambda: caught)
     while True:
         try:
@@ -81,6 +81,8 @@ def _take_steps(
                 listener.on_step(event)
             saving = saving or keeper.owed
         if saving:
+            now = time.monotonic()
+            learner.seconds, since = learner.seconds + now - since, now
             keeper.save(losses, required=last or stopping)
             rollback.remember()
         if run.preview_every and (last or done % run.preview_every == 0) and not stopping and processes.rank == 0:
