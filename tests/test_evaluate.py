@@ -151,6 +151,15 @@ def test_matched_records_its_figures_in_the_checkpoint(style_path: Path, command
     assert after.keys() == (before.keys() | {"quality"}) - {"training"}
 
 
+def test_matched_records_without_the_sample_photos(
+    style_path: Path, command: Callable[..., int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(matched, "SAMPLE", tmp_path / "none")  # as where only the package is installed
+    assert command("matched", style_path, *MATCHED, "--noise_iterations", 0, "--record") == 0
+    quality = checkpoint.load(style_path)["quality"]
+    assert "gap_closed" in quality and "sample_loss" not in quality
+
+
 def test_matched_goes_on_after_an_interruption(
     style_path: Path, command: Callable[..., int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, texture: Tensor
 ) -> None:

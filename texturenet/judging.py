@@ -76,7 +76,7 @@ def open_judged(path: Path, texture_path: Path | None = None, device: torch.devi
 def sample_loss(style: Judged) -> float:
     """Total loss of one pass, the mean over a few photos of `SAMPLE`: what later code is held to, see test_shipped.py.
 
-    Raises ValueError in an installation without these photos.
+    Raises ValueError where these photos are missing, as in an installation.
     """
     photos = [images.load_image(path, SAMPLE_SIZE) for path in choose_photos(SAMPLE, SAMPLE_COUNT, say=lambda _: None)]
     return sum(style.terms(style.stylizer(photo), photo)["total"] for photo in photos) / len(photos)
