@@ -16,6 +16,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from texturenet import files, torchfile
+from texturenet.ahead import ahead
 from texturenet.steady import Steady
 
 # What can be written, by the suffix of the target. Read is also avi, mpg, ts, wmv, ...
@@ -48,9 +49,10 @@ def stylize(
     steady           statistics that follow the clip slowly (see steady.py), and sensor noise averaged before painting
     segment_seconds  what a killed run loses at most
     say              receives a line for each choice made for the user, and for where a run goes on
-    Frames keep their times; sound is copied; memory does not depend on the length. A run that was killed leaves the
-    folder `.TARGET.parts` beside the target, and the same call goes on from there: the same by the source's size and
-    date, by these arguments, and by the first frame, painted again.
+    Frames keep their times; sound is copied; memory does not depend on the length. A frame is painted, in a thread of
+    its own, while the next is read and the one before encoded.
+    A run that was killed leaves the folder `.TARGET.parts` beside the target, and the same call goes on from there: the
+    same by the source's size and date, by these arguments, and by the first frame, painted again.
     Raises ValueError or OSError of one line: no PyAV, no video, cut or damaged, a suffix that can't be written.
     """
     try:
@@ -88,11 +90,12 @@ def stylize(
     with (
         tqdm(total=clip.frames, initial=start, desc=source.name, unit="frame", dynamic_ncols=True) as bar,
         contextlib.closing(clips.read(clip, denoise=steady)) as frames,
+        contextlib.closing(ahead(frames, "reader")) as waiting,
     ):
-        for number, group in groupby(enumerate(frames), lambda item: item[0] // length):
+        for number, group in groupby(enumerate(waiting), lambda item: item[0] // length):
             if number >= parts.done:
-                frames_of = painted(group, parts.state(number))
-                joining.write_segment(parts.segment(number), container, clip, frames_of, quality)
+                with contextlib.closing(ahead(painted(group, parts.state(number)), "painter")) as paintings:
+                    joining.write_segment(parts.segment(number), container, clip, paintings, quality)
     joining.join(parts.segments(), container, clip, target, say)
     parts.remove()
 
