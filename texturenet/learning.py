@@ -15,7 +15,6 @@ import torch
 from tqdm import tqdm
 
 from texturenet import checkpoint, images
-from texturenet.devices import describe
 from texturenet.judging import choose_photos, open_judged
 from texturenet.metrics import gap_closed, quartiles
 from texturenet.reports import file_stem, markdown, number, publish
@@ -70,8 +69,8 @@ def run(
     plot(points, stem.with_name(f"{stem.name}.png"))
     text = (
         f"# Gap closed while training\n\nOf the way from the loss of the photo to that of {iterations} iterations of "
-        f"L-BFGS, in %: median (quartiles) over {len(photos)} photos at {size} px. Trained and judged on "
-        f"{describe(device)}.\n\n"
+        f"L-BFGS, in %: median (quartiles) over {len(photos)} photos at {size} px. Minutes by the clock of the "
+        "machine that trained.\n\n"
     )
     rows = []
     for point in points:
