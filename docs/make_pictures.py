@@ -88,9 +88,20 @@ def controls(style: Stylizer) -> None:
     row("where", where)
 
 
+def texture() -> None:
+    """A texture, a sample of it, and four of that sample side by side."""
+    (path,) = styles.textures()
+    side = 2 * TILE - 2 * TILE % 32  # a size that the network makes without cropping, so that it tiles
+    sample = Stylizer(path).synthesize(side, side)
+    tiling = images.resize(sample.repeat(1, 1, 2, 2), (side, side))
+    learned = images.resize(checkpoint.load(path)["texture"][None].float() / 255, (side, side))
+    row("texture", [("the texture", learned), (f"--size {side}x{side}", sample), ("four of them, half as large", tiling)])
+
+
 def main() -> None:
     style = Stylizer("mosaic")
     gallery()
+    texture()
     controls(style)
 
 

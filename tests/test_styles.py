@@ -23,6 +23,13 @@ def test_a_shipped_style_by_name(folder: Path) -> None:
     assert styles.find("weave") == folder / "weave.pt"
 
 
+def test_textures_are_found_by_name_and_lie_apart(folder: Path) -> None:
+    path = save_style(folder / "textures" / "pebbles.pt", content=False, padding="circular")
+    assert styles.textures() == [path] and path not in styles.shipped()
+    assert styles.find("pebbles") == path
+    assert "the texture alone, 1 steps" in styles.table()
+
+
 @pytest.mark.usefixtures("folder")
 def test_a_path_wins(tmp_path: Path) -> None:
     own = save_style(tmp_path / "here" / "own.pt")

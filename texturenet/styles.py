@@ -9,8 +9,13 @@ FOLDER = Path(__file__).resolve().parents[1] / "checkpoints"
 
 
 def shipped() -> list[Path]:
-    """The checkpoints beside the code, by name; none in an installation without them."""
-    return sorted(path for path in FOLDER.glob("*") if path.suffix == ".pt")
+    """Those that paint photos: the checkpoints beside the code, by name; none in an installation without them."""
+    return sorted(FOLDER.glob("*.pt"))
+
+
+def textures() -> list[Path]:
+    """Those that make a texture of any size, which tiles."""
+    return sorted((FOLDER / "textures").glob("*.pt"))
 
 
 def find(name_or_path: str | Path) -> Path:
@@ -20,7 +25,7 @@ def find(name_or_path: str | Path) -> Path:
     """
     if (path := Path(name_or_path)).is_file():
         return path
-    names = {path.stem: path for path in shipped()}
+    names = {path.stem: path for path in [*shipped(), *textures()]}
     if str(name_or_path) in names:
         return names[str(name_or_path)]
     raise ValueError(
@@ -37,10 +42,11 @@ def table() -> str:
     from texturenet import checkpoint, reports
 
     rows = []
-    for path in shipped():
+    for path in [*shipped(), *textures()]:
         fields = checkpoint.load(path)
         photos = fields.get("photos", {}).get("count", 0)
-        seen = f"{photos:,} photos, {fields['step']:,} steps, {fields['perceptual']['name']}"
+        seen = f"{photos:,} photos" if fields["generator"]["options"]["content"] else "the texture alone"
+        seen += f", {fields['step']:,} steps, {fields['perceptual']['name']}"
         figures = {name: value for name, value in fields.get("quality", {}).items() if name != "sample_loss"}
         quality = ", ".join(f"{name} {value}" for name, value in figures.items())
         rows.append(
