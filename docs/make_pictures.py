@@ -95,7 +95,10 @@ def texture() -> None:
     sample = Stylizer(path).synthesize(side, side)
     tiling = images.resize(sample.repeat(1, 1, 2, 2), (side, side))
     learned = images.resize(checkpoint.load(path)["texture"][None].float() / 255, (side, side))
-    row("texture", [("the texture", learned), (f"--size {side}x{side}", sample), ("four of them, half as large", tiling)])
+    row(
+        "texture",
+        [("the texture", learned), (f"--size {side}x{side}", sample), ("four of them, half as large", tiling)],
+    )
 
 
 def main() -> None:

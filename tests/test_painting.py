@@ -13,7 +13,7 @@ from PIL import ExifTags, Image
 from test_stylizer import save_style
 from torch import Tensor
 
-from texturenet import blending, folders, images, painting, pictures, styles, video
+from texturenet import blending, checkpoint, folders, images, painting, pictures, styles, video
 from texturenet.folders import Work
 from texturenet.look import Look
 from texturenet.painting import Painter, Photo
@@ -187,6 +187,19 @@ def test_several_styles_need_a_reason() -> None:
         Painter([AMBER, WEAVE], Look())
     with pytest.raises(ValueError, match="3 styles for one painting"):
         Painter([AMBER, WEAVE, AMBER], Look(mask=Path("mask.png")))
+
+
+@pytest.mark.usefixtures("folder")
+def test_a_texture_that_will_not_tile_is_announced(capsys: pytest.CaptureFixture[str]) -> None:
+    path = save_style(Path("tiles.pt"), content=False, padding="circular")
+    fields = checkpoint.load(path) | {"recipe": {"noise_factor": 1.0, "padding": "circular"}}
+    checkpoint.save(path, **{key: fields[key] for key in fields if key not in ("format", "version")})
+    painter = Painter([path], Look())
+    painter.texture(Path("whole.png"), 32, 64)
+    assert capsys.readouterr().err == ""
+    painter.texture(Path("cut.png"), 30, 64)
+    assert capsys.readouterr().err.startswith("64x30 px: cut from 64x32, so it does not go on at its own edges")
+    assert images.image_size(Path("cut.png")) == (30, 64)
 
 
 def test_textures_and_styles_do_not_mix(folder: Path) -> None:

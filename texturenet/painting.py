@@ -88,8 +88,16 @@ class Painter:
         return kinds.pop()
 
     def texture(self, target: Path, height: int, width: int, quality: int = 95) -> Path:
-        """The style's texture itself, of height x width px, into `target`."""
-        images.save_image(self.styles[0].synthesize(height, width, self.seed, self.look.noise_factor), target, quality)
+        """The style's texture itself, of height x width px, into `target`; says so if it will not tile."""
+        style = self.styles[0]
+        _, made_height, made_width = style.generator.noise_shapes(height, width)[0]
+        if style.recipe.get("padding") == "circular" and (made_height, made_width) != (height, width):
+            print(
+                f"{width}x{height} px: cut from {made_width}x{made_height}, so it does not go on at its own edges; "
+                "a picture of that size does",
+                file=sys.stderr,
+            )
+        images.save_image(style.synthesize(height, width, self.seed, self.look.noise_factor), target, quality)
         return target
 
     def __call__(self, source: Path, target: Path, size: int | None = None, quality: int = 95) -> Path:
