@@ -1,6 +1,7 @@
 """The yardstick on tiny pictures: known answers, interruption, failing cells, bad input."""
 
 import csv
+import json
 import math
 from collections.abc import Callable
 from dataclasses import asdict
@@ -64,7 +65,7 @@ def command(tmp_path: Path, photo_dir: Path) -> Callable[..., int]:
 
     def run(*words: object) -> int:
         places = ["--out_dir", tmp_path / "out", "--cpu"]
-        photos = [] if words[0] == "ablate" else ["--photos", photo_dir]
+        photos = [] if words[0] in ("ablate", "synthesis") else ["--photos", photo_dir]
         return evaluate.main([str(word) for word in [*words, *photos, *places]])
 
     return run
@@ -439,6 +440,31 @@ def test_training_sweep(
     assert command(*words) == 0
     assert len(trained) == 1
     assert rows_of(out / "checks-training.csv") == rows
+
+
+def test_synthesis(
+    command: Callable[..., int], tmp_path: Path, texture: Tensor, style_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = save_style(tmp_path / "alone.pt", texture, content=False)
+    words = ("synthesis", path, "--size", SIZE, "--iterations", 4, "--seeds", 2, "--record")
+    assert command(*words) == 0
+    folder = tmp_path / "out" / "synthesis"
+    rows = rows_of(folder / "alone.csv")
+    assert [row["seed"] for row in rows] == ["0", "1"]
+    assert rows[0]["pass_total"] != rows[1]["pass_total"]
+    (log,) = (tmp_path / "out" / "references" / "rows.jsonl").read_text().splitlines()
+    reference = json.loads(log)
+    first, best = reference["first"]["total"], reference["best"]["total"]
+    assert float(rows[0]["gap_closed"]) == pytest.approx((first - float(rows[0]["pass_total"])) / (first - best))
+    assert images.load_image(folder / f"alone-{SIZE}.jpg").shape[-1] >= 4 * reports.TILE
+    recorded = checkpoint.load(path)["quality"]
+    assert recorded["sample_loss"] == pytest.approx(float(rows[0]["pass_total"]), abs=1e-4)
+
+    capsys.readouterr()
+    assert command("synthesis", style_path) == 2
+    assert "paints photos and makes no texture" in capsys.readouterr().err
+    assert command("synthesis", path, path, "--texture", tmp_path / "checks.png") == 2
+    assert "one checkpoint" in capsys.readouterr().err
 
 
 def test_curve_judges_what_runs_kept(

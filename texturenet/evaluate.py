@@ -5,6 +5,7 @@ python -m texturenet.evaluate diversity checkpoints/mosaic.pt --photos photos/  
 python -m texturenet.evaluate sweep checkpoints/mosaic.pt --photos photos/                 over noise_factor
 python -m texturenet.evaluate sweep --texture mosaic.jpg --data_dir coco/ --photos photos/   over short training runs
 python -m texturenet.evaluate curve runs/mosaic --photos photos/                           while it was trained
+python -m texturenet.evaluate synthesis checkpoints/textures/*.pt                          textures against L-BFGS
 python -m texturenet.evaluate ablate --pairs photo.jpg:style.jpg:reference.png             the iterative method itself
 
 Tables (Markdown, CSV) and sheets go to runs/evaluate. Ctrl-C loses nothing that is finished: the same command goes on.
@@ -64,6 +65,14 @@ def _texture(group: Any) -> None:
     group.add_argument("--texture", type=Path, metavar="FILE", help="the texture, if the checkpoint does not hold it")
 
 
+def _record(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--record",
+        action="store_true",
+        help="write the figures into the checkpoints (stylize.py --list), and leave out what only resuming needs",
+    )
+
+
 def parser() -> argparse.ArgumentParser:
     form: Any = {"formatter_class": argparse.RawDescriptionHelpFormatter}
     parser = argparse.ArgumentParser(prog="python -m texturenet.evaluate", description=__doc__, **form)
@@ -87,11 +96,7 @@ def parser() -> argparse.ArgumentParser:
     )
     work.add_argument("--seed", type=int, default=0, metavar="INT", help="of the generator's noise (default: 0)")
     _common(matched)
-    matched.add_argument(
-        "--record",
-        action="store_true",
-        help="write the figures into the checkpoints (stylize.py --list), and leave out what only resuming needs",
-    )
+    _record(matched)
 
     curve = commands.add_parser("curve", help="the gap to L-BFGS that a style closes while it is trained", **form)
     main = curve.add_argument_group("input")
@@ -102,6 +107,19 @@ def parser() -> argparse.ArgumentParser:
     work.add_argument("--size", type=_size, default=256, metavar="PX", help="of the photos (default: 256)")
     work.add_argument("--iterations", type=_positive, default=300, metavar="INT", help="of L-BFGS (default: 300)")
     _common(curve)
+
+    synthesis = commands.add_parser(
+        "synthesis", help="textures of one pass against L-BFGS, under the same loss", **form
+    )
+    main = synthesis.add_argument_group("input")
+    main.add_argument("checkpoints", nargs="+", type=Path, metavar="CKPT", help="of train.py without photos")
+    _texture(main)
+    work = synthesis.add_argument_group("work")
+    work.add_argument("--size", type=_size, default=256, metavar="PX", help="sides of the textures (default: 256)")
+    work.add_argument("--iterations", type=_positive, default=300, metavar="INT", help="of L-BFGS (default: 300)")
+    work.add_argument("--seeds", type=_positive, default=3, metavar="INT", help="how many (default: 3)")
+    _common(synthesis)
+    _record(synthesis)
 
     ablate = commands.add_parser("ablate", help="the iterative method over a grid, scored against pictures", **form)
     main = ablate.add_argument_group("input")
@@ -224,6 +242,20 @@ def _run(flags: argparse.Namespace) -> None:
             flags.size,
             flags.iterations,
             flags.fresh,
+        )
+    elif flags.command == "synthesis":
+        from texturenet import synthesis
+
+        synthesis.run(
+            flags.checkpoints,
+            flags.out_dir,
+            device,
+            flags.texture,
+            flags.size,
+            flags.iterations,
+            flags.seeds,
+            flags.fresh,
+            flags.record,
         )
     elif flags.command == "ablate":
         from texturenet import ablation, grid

@@ -48,21 +48,26 @@ def loss_terms(loss_function: PerceptualLoss, image: Tensor, photo: Tensor) -> d
     return {name: value.item() for name, value in loss_function(image.to(device), content).items()}
 
 
-def open_judged(path: Path, texture_path: Path | None = None, device: torch.device | str = "cpu") -> Judged:
+def open_judged(
+    path: Path, texture_path: Path | None = None, device: torch.device | str = "cpu", of_photos: bool = True
+) -> Judged:
     """Load a style and rebuild its loss from its recipe, in float32.
 
     texture_path  the texture's own file, for checkpoints that hold a thumbnail only
-    Raises ValueError or OSError for a file that is no checkpoint, for one that paints no photos, and where its texture
-    or its perceptual network is not at hand.
+    of_photos     whether it has to paint photos, or else to make a texture
+    Raises ValueError or OSError for a file that is no checkpoint, for one of the other kind, and where its texture or
+    its perceptual network is not at hand.
     """
     fields = checkpoint.load(path)
     stylizer = Stylizer(path, device)
-    if not stylizer.paints_photos:
-        raise ValueError(f"{path} makes a texture and paints no photos; this compares painted photos")
+    if stylizer.paints_photos != of_photos:
+        if of_photos:
+            raise ValueError(f"{path} makes a texture and paints no photos; `evaluate synthesis` is for it")
+        raise ValueError(f"{path} paints photos and makes no texture; `evaluate matched` is for it")
     recipe: Recipe = from_plain(Recipe, fields["recipe"])
     texture = _texture(path, fields.get("texture"), texture_path, recipe.style_size)
     encoder = place(load_recipe_encoder(recipe), torch.device(device))
-    loss_function = perceptual_loss(recipe, encoder, texture.to(device), with_photos=True)
+    loss_function = perceptual_loss(recipe, encoder, texture.to(device), with_photos=of_photos)
     key = fingerprint(
         texture,
         encoder_key(encoder),

@@ -1,0 +1,105 @@
+"""Textures of a trained generator against those of the iterative reference (Gatys et al. 2015, arXiv 1505.07376).
+
+Both start from noise and have no photo to keep: L0 is the loss of white noise, L that of one pass, L* of the best that
+L-BFGS finds from white noise. Gap closed and matched iterations are those of matched.py. Ulyanov et al. 2016 compare by
+eye (figures 3 and 4); the sheet is for that.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from tqdm import tqdm
+
+from texturenet import checkpoint, images
+from texturenet.devices import describe
+from texturenet.judging import Judged, labels, open_judged
+from texturenet.metrics import gap_closed, matched_iterations
+from texturenet.reports import file_stem, markdown, number, publish, titled_sheet
+from texturenet.yardstick import References, Trajectory
+
+SHEET_SEEDS = 2
+
+
+def run(
+    checkpoints: Sequence[Path],
+    out_dir: Path,
+    device: torch.device,
+    texture_path: Path | None = None,
+    size: int = 256,
+    iterations: int = 300,
+    seeds: int = 3,
+    fresh: bool = False,
+    record: bool = False,
+    say: Callable[[str], None] = print,
+) -> list[dict[str, Any]]:
+    """Judge styles that make textures; a row per style and seed, table and sheets in `out_dir`/synthesis.
+
+    size     sides of the textures, px
+    record   write the figures into the checkpoints, without what only resuming needs
+    Raises ValueError or OSError, one line. After KeyboardInterrupt the same call goes on where it was.
+    """
+    if texture_path is not None and len(checkpoints) > 1:
+        raise ValueError("--texture is of one style; give one checkpoint with it")
+    judged = [open_judged(path, texture_path, device, of_photos=False) for path in checkpoints]
+    references = References(out_dir / "references", device, fresh)
+    rows: list[dict[str, Any]] = []
+    table = []
+    folder = out_dir / "synthesis"
+    with tqdm(total=len(judged) * iterations, unit="it", dynamic_ncols=True) as bar:
+        for path, name, style in zip(checkpoints, labels(judged, checkpoints), judged, strict=True):
+            reference = references.get(style, torch.zeros(1, 3, size, size), "noise", iterations, bar)
+            own = [_row(name, style, reference, size, seed) for seed in range(seeds)]
+            rows += own
+            gap, matched, seconds = (
+                statistics.median(row[key] for row in own)
+                for key in ("gap_closed", "matched_from_noise", "pass_seconds")
+            )
+            table.append(
+                [
+                    name,
+                    str(size),
+                    number(100 * gap, 1),
+                    number(matched, 1, iterations),
+                    number(seconds, 3),
+                    number(reference.seconds, 1),
+                ]
+            )
+            samples = [
+                (f"one pass, seed {seed}", style.stylizer.synthesize(size, size, seed)) for seed in range(SHEET_SEEDS)
+            ]
+            theirs = [(f"Gatys {i}", image) for i, image in sorted(reference.pictures.items())]
+            sheet = titled_sheet([[("texture", style.texture), *samples, *theirs]])
+            images.save_image(sheet, folder / f"{file_stem(name)}-{size}.jpg")
+            if record:
+                figures = {"gap_closed": round(gap, 4), "matched_from_noise": round(matched, 1), "judged_px": size}
+                figures |= {"reference_iterations": iterations, "sample_loss": round(own[0]["pass_total"], 4)}
+                checkpoint.for_painting(path, figures)
+                say(f"{path}: recorded")
+    text = (
+        f"# Textures against {iterations} iterations of L-BFGS\n\nMedians over {seeds} seeds. Gap closed: (white noise "
+        f"- pass) / (white noise - reference) of the total loss. Times on {describe(device)}.\n\n"
+    )
+    heads = ["style", "px", "gap closed, %", "matched from noise", "pass, s", f"Gatys {iterations} it., s"]
+    publish(folder / file_stem(*(row["style"] for row in rows[::seeds])), text + markdown(heads, table), rows, say)
+    return rows
+
+
+def _row(name: str, style: Judged, reference: Trajectory, size: int, seed: int) -> dict[str, Any]:
+    begin = time.perf_counter()
+    picture = style.stylizer.synthesize(size, size, seed)
+    seconds = time.perf_counter() - begin
+    terms = style.terms(picture, picture)
+    return {
+        "style": name,
+        "seed": seed,
+        "gap_closed": gap_closed(reference.first["total"], terms["total"], reference.best["total"]),
+        "matched_from_noise": matched_iterations(reference.totals, terms["total"]),
+        "pass_seconds": seconds,
+        **{f"pass_{term}": value for term, value in terms.items()},
+    }
