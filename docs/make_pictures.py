@@ -4,6 +4,7 @@ The photos are scikit-image's own, in the public domain (astronaut: NASA) or CC0
 Rachel Michetti), the landscape is the project's (data/sample).
 """
 
+import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -101,7 +102,23 @@ def texture() -> None:
     )
 
 
+def style_size(styles: Sequence[Stylizer]) -> None:
+    """The same texture, learned at several sizes."""
+    cat = photo(skimage.data.chelsea(), 300)
+    row(
+        "style_size",
+        [("photo", cat), *((f"--style_size {style.recipe['style_size']}", style(cat)) for style in styles)],
+    )
+
+
 def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        "--style_sizes", nargs="+", metavar="STYLE", help="styles of one texture at several sizes: that picture alone"
+    )
+    if names := parser.parse_args().style_sizes:
+        style_size([Stylizer(styles.find(name)) for name in names])
+        return
     style = Stylizer("mosaic")
     gallery()
     texture()

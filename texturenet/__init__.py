@@ -46,6 +46,7 @@ norms              instance norm with statistics that somebody else chose
 steady             what keeps a painted clip still: statistics that follow it slowly
 clips              video files to frames
 joining            frames to video files: segments, joined with the sound
+ahead              the next item made by a thread while the last is used
 video              clips through a style, to the end or to where the next run goes on
 doctor             what is there, what is missing, what mends it: `python -m texturenet.doctor`
 folders            many files: where each result goes, and a run that goes past a bad one
@@ -53,10 +54,12 @@ reports            rows that outlive an interruption, tables, titled contact she
 judging            a checkpoint with its loss, rebuilt from its file
 yardstick          the L-BFGS runs that styles are measured by, kept on the disk
 matched            one pass against the reference: gap closed, matched iterations
+synthesis          textures against those of the reference
+learning           the gap to the reference while a style is trained
 grid               the ablation of the iterative method: what is varied, and each cell's recipe
 ablation           the ablation of the iterative method: its runs, scores and tables
 sweeps             sheets over noise, seeds, and short training runs
-evaluate           the command line of all these: `python -m texturenet.evaluate matched|ablate|sweep|diversity`
+evaluate           the command line of all these: `python -m texturenet.evaluate matched|curve|synthesis|...`
 labelled           pictures with classes -> repeatable batches
 classifier         what `lite` is taken from: batch norm folded, activations made 1
 pretrainer         the training loop of the classifier
