@@ -104,7 +104,7 @@ def texture() -> None:
 
 def style_size(styles: Sequence[Stylizer]) -> None:
     """The same texture, learned at several sizes."""
-    cat = photo(skimage.data.chelsea(), 300)
+    cat = photo(skimage.data.chelsea(), 240)
     row(
         "style_size",
         [("photo", cat), *((f"--style_size {style.recipe['style_size']}", style(cat)) for style in styles)],
