@@ -1,8 +1,7 @@
 """Textures of a trained generator against those of the iterative reference (Gatys et al. 2015, arXiv 1505.07376).
 
 Both start from noise and have no photo to keep: L0 is the loss of white noise, L that of one pass, L* of the best that
-L-BFGS finds from white noise. Gap closed and matched iterations are those of matched.py. Ulyanov et al. 2016 compare by
-eye (figures 3 and 4); the sheet is for that.
+L-BFGS finds from white noise. Gap closed and matched iterations are those of matched.py. The sheet is for the eye.
 """
 
 from __future__ import annotations
