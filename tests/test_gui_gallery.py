@@ -29,7 +29,7 @@ def test_the_shipped_style(gallery: Gallery) -> None:
     assert card.thumbnail.startswith("data:image/jpeg;base64,")
     assert card.texture is not None
     assert card.texture.size == (256, 256)
-    assert card.facts["Steps"] == "1,600"
+    assert card.facts["Steps"] == f"{checkpoint.load(styles.find('mosaic'))['step']:,}"
     assert card.facts["Photos"] == "157"
     assert card.facts["Network"] == "pyramid, judged by lite"
 
