@@ -312,11 +312,12 @@ def test_a_killed_run_goes_on(clip: Path, halted: Path) -> None:
     assert sorted(path.name for path in halted.parent.iterdir()) == ["clip.mp4", "out.mp4"]
 
 
-def test_going_on_gives_the_same_clip(clip: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("side_by_side", [False, True])
+def test_going_on_gives_the_same_clip(clip: Path, tmp_path: Path, side_by_side: bool) -> None:
     style = Stylizer(save_style(tmp_path / "style.pt"))
     whole, halved = tmp_path / "whole.mp4", tmp_path / "halved.mp4"
-    options: dict[str, object] = {"segment_seconds": 0.3}
-    video.stylize(style, clip, whole, **options)  # type: ignore[arg-type]
+    video.stylize(style, clip, whole, segment_seconds=0.3)
+    options: dict[str, object] = {"segment_seconds": 0.3, "side_by_side": side_by_side}
     with pytest.raises(Killed):
         video.stylize(killed_after(6, style), clip, halved, **options)  # type: ignore[arg-type]
     video.stylize(style, clip, halved, **options)  # type: ignore[arg-type]

@@ -109,7 +109,15 @@ class Painter:
             if self.look.grid or self.look.compare:
                 raise ValueError(f"{source}: --grid and --compare make pictures, and this is a video; leave it out")
             mask = self._mask(source)
-            video.stylize(lambda frame: self._paint(frame, mask), source, target, size=size, quality=quality)
+            on_device = self.styles[0].device.type != "cpu"
+            video.stylize(
+                lambda frame: self._paint(frame, mask),
+                source,
+                target,
+                size=size,
+                quality=quality,
+                side_by_side=on_device,
+            )
             return target
         return self.write(self.paint(self.read(source, size)), target, quality)
 
