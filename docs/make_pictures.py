@@ -45,6 +45,12 @@ def square(image: Tensor, side: int) -> Tensor:
     return images.resize(image[..., top : top + edge, left : left + edge], (side, side))
 
 
+def learned(style: Path) -> Tensor:
+    """The texture of a style, (1, 3, H, W) in [0, 1]."""
+    pixels: Tensor = checkpoint.load(style)["texture"]
+    return pixels[None].float() / 255
+
+
 def gallery() -> None:
     """Every style that ships on every photo, painted at 400 px and shown at half of that."""
     shown = [images.to_tensor(Image.fromarray(pixels)) for pixels in (skimage.data.astronaut(), skimage.data.chelsea())]
@@ -52,11 +58,8 @@ def gallery() -> None:
     photos = [square(image, 2 * TILE) for image in shown]
     titles, columns = ["photo"], [[torch.ones(1, 3, TILE, TILE), *photos]]
     for path in styles.shipped():
-        fields = checkpoint.load(path)
-        if fields["generator"]["options"]["content"]:
-            texture = fields["texture"][None].float() / 255
-            titles.append(path.stem)
-            columns.append([square(texture, TILE), *map(Stylizer(path), photos)])
+        titles.append(path.stem)
+        columns.append([square(learned(path), TILE), *map(Stylizer(path), photos)])
     small = [[images.resize(image, (TILE, TILE)) for image in column] for column in columns]
     sheet = images.sheet([list(row) for row in zip(*small, strict=True)], titles)
     images.save_image(sheet, ROOT / "docs" / "gallery.jpg", quality=86)
@@ -95,19 +98,22 @@ def texture() -> None:
     side = 2 * TILE - 2 * TILE % 32  # a size that the network makes without cropping, so that it tiles
     sample = Stylizer(path).synthesize(side, side)
     tiling = images.resize(sample.repeat(1, 1, 2, 2), (side, side))
-    learned = images.resize(checkpoint.load(path)["texture"][None].float() / 255, (side, side))
     row(
         "texture",
-        [("the texture", learned), (f"--size {side}x{side}", sample), ("four of them, half as large", tiling)],
+        [
+            ("the texture", images.resize(learned(path), (side, side))),
+            (f"--size {side}x{side}", sample),
+            ("four of them, half as large", tiling),
+        ],
     )
 
 
-def style_size(styles: Sequence[Stylizer]) -> None:
+def style_size(sizes: Sequence[Stylizer]) -> None:
     """The same texture, learned at several sizes."""
     cat = photo(skimage.data.chelsea(), 240)
     row(
         "style_size",
-        [("photo", cat), *((f"--style_size {style.recipe['style_size']}", style(cat)) for style in styles)],
+        [("photo", cat), *((f"--style_size {style.recipe['style_size']}", style(cat)) for style in sizes)],
     )
 
 

@@ -90,7 +90,7 @@ DOORS: dict[str, set[str]] = {
         "learner",
         "reports",
     },
-    "yardstick": {"gatys", "presets", "images", "losses", "devices", "reports", "judging"},
+    "yardstick": {"gatys", "presets", "images", "losses", "metrics", "devices", "reports", "judging"},
     "matched": {"checkpoint", "images", "losses", "metrics", "artefacts", "devices", "reports", "judging", "yardstick"},
     "synthesis": {"checkpoint", "images", "metrics", "devices", "reports", "judging", "yardstick"},
     "learning": {"checkpoint", "images", "metrics", "reports", "judging", "yardstick"},

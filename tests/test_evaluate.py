@@ -503,6 +503,9 @@ def test_curve_judges_what_runs_kept(
     capsys.readouterr()
     assert command("curve", tmp_path / "runs") == 2
     assert "no checkpoints of a run in it" in capsys.readouterr().err
+    (runs[0] / "checkpoints" / "000001.pt").write_bytes(style_path.read_bytes())  # from before clocks were kept
+    assert command("curve", runs[0], *words) == 2
+    assert "000001.pt does not tell how long it was trained" in capsys.readouterr().err
     old = tmp_path / "runs" / "old" / "checkpoints" / "000004.pt"
     old.parent.mkdir(parents=True)
     old.write_bytes(style_path.read_bytes())

@@ -65,6 +65,14 @@ def _texture(group: Any) -> None:
     group.add_argument("--texture", type=Path, metavar="FILE", help="the texture, if the checkpoint does not hold it")
 
 
+def _side(group: Any, what: str) -> None:
+    group.add_argument("--size", type=_size, default=256, metavar="PX", help=f"{what} (default: 256)")
+
+
+def _iterations(group: Any) -> None:
+    group.add_argument("--iterations", type=_positive, default=300, metavar="INT", help="of L-BFGS (default: 300)")
+
+
 def _record(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--record",
@@ -87,7 +95,7 @@ def parser() -> argparse.ArgumentParser:
     work.add_argument(
         "--sizes", nargs="+", type=_size, default=[256], metavar="PX", help="longer sides of the photos (default: 256)"
     )
-    work.add_argument("--iterations", type=_positive, default=300, metavar="INT", help="of L-BFGS (default: 300)")
+    _iterations(work)
     work.add_argument(
         "--noise_iterations",
         type=int,
@@ -104,8 +112,8 @@ def parser() -> argparse.ArgumentParser:
     _photos(main, 6)
     _texture(main)
     work = curve.add_argument_group("work")
-    work.add_argument("--size", type=_size, default=256, metavar="PX", help="of the photos (default: 256)")
-    work.add_argument("--iterations", type=_positive, default=300, metavar="INT", help="of L-BFGS (default: 300)")
+    _side(work, "of the photos")
+    _iterations(work)
     _common(curve)
 
     synthesis = commands.add_parser(
@@ -115,8 +123,8 @@ def parser() -> argparse.ArgumentParser:
     main.add_argument("checkpoints", nargs="+", type=Path, metavar="CKPT", help="of train.py without photos")
     _texture(main)
     work = synthesis.add_argument_group("work")
-    work.add_argument("--size", type=_size, default=256, metavar="PX", help="sides of the textures (default: 256)")
-    work.add_argument("--iterations", type=_positive, default=300, metavar="INT", help="of L-BFGS (default: 300)")
+    _side(work, "sides of the textures")
+    _iterations(work)
     work.add_argument("--seeds", type=_positive, default=3, metavar="INT", help="how many (default: 3)")
     _common(synthesis)
     _record(synthesis)
@@ -188,7 +196,7 @@ def parser() -> argparse.ArgumentParser:
         metavar="FLOAT",
         help="style against content, as multiples of the recipe's (default: 0.5 1 2)",
     )
-    work.add_argument("--size", type=_size, default=256, metavar="PX", help="of the photos judged (default: 256)")
+    _side(work, "of the photos judged")
     _common(sweep)
     add_flags(sweep, ShortRecipe)
 
@@ -199,7 +207,7 @@ def parser() -> argparse.ArgumentParser:
     _texture(main)
     work = diversity.add_argument_group("work")
     work.add_argument("--seeds", type=_positive, default=4, metavar="INT", help="how many (default: 4)")
-    work.add_argument("--size", type=_size, default=256, metavar="PX", help="of the photos (default: 256)")
+    _side(work, "of the photos")
     work.add_argument(
         "--noise_factor", type=_factor, metavar="FLOAT", help="strength of the noise (default: as trained)"
     )

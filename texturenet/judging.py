@@ -78,6 +78,15 @@ def open_judged(
     return Judged(fields["name"], stylizer, recipe, texture, loss_function, key)
 
 
+def open_several(
+    paths: Sequence[Path], texture_path: Path | None, device: torch.device | str, of_photos: bool = True
+) -> list[Judged]:
+    """`open_judged` of each. Raises ValueError for several with one texture too."""
+    if texture_path is not None and len(paths) > 1:
+        raise ValueError("--texture is of one style; give one checkpoint with it")
+    return [open_judged(path, texture_path, device, of_photos) for path in paths]
+
+
 def sample_loss(style: Judged) -> float:
     """Total loss of one pass, the mean over a few photos of `SAMPLE`: what later code is held to, see test_shipped.py.
 

@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from texturenet import checkpoint, images
 from texturenet.judging import choose_photos, open_judged
-from texturenet.metrics import gap_closed, quartiles
+from texturenet.metrics import quartiles
 from texturenet.reports import file_stem, markdown, number, publish
 from texturenet.yardstick import References
 
@@ -56,15 +56,14 @@ def run(
     points: list[Point] = []
     work = sum(map(len, kept.values())) * len(photos) * iterations  # of the reference, which serves all of one loss
     with tqdm(total=work, unit="it", dynamic_ncols=True) as bar:
-        for folder, paths in kept.items():
-            for path in paths:
-                style, fields = open_judged(path, texture_path, device), checkpoint.load(path)
+        for folder, checkpoints in kept.items():
+            for path, step, seconds in checkpoints:
+                style = open_judged(path, texture_path, device)
                 gaps = []
                 for photo in photos:
                     reference = references.get(style, photo, "photo", iterations, bar)
-                    ours = style.terms(style.stylizer(photo), photo)
-                    gaps.append(gap_closed(reference.first["total"], ours["total"], reference.best["total"]))
-                points.append(Point(folder.name, fields["step"], fields["training"]["seconds"], quartiles(gaps)))
+                    gaps.append(reference.gap_closed(style.terms(style.stylizer(photo), photo)["total"]))
+                points.append(Point(folder.name, step, seconds, quartiles(gaps)))
     stem = out_dir / "curve" / file_stem(*(folder.name for folder in kept))
     plot(points, stem.with_name(f"{stem.name}.png"))
     text = (
@@ -102,16 +101,20 @@ def plot(points: Sequence[Point], path: Path) -> None:
     figure.savefig(path, dpi=120)
 
 
-def _kept(folder: Path) -> list[Path]:
-    """The numbered checkpoints of a run, in order. Raises ValueError where there are none that tell their time."""
+def _kept(folder: Path) -> list[tuple[Path, int, float]]:
+    """The numbered checkpoints of a run, their steps and seconds. Raises ValueError for none, and for one without."""
     paths = sorted((folder / "checkpoints").glob("[0-9]*.pt"), key=lambda path: int(path.stem))
     if not paths:
         raise ValueError(
             f"{folder}: no checkpoints of a run in it; name a folder such as runs/mosaic, see train.py --keep"
         )
-    if "seconds" not in checkpoint.load(paths[-1]).get("training", {}):
-        raise ValueError(f"{paths[-1]} does not tell how long it was trained; train it again")
-    return paths
+    found = []
+    for path in paths:
+        fields = checkpoint.load(path)
+        if "seconds" not in fields.get("training", {}):
+            raise ValueError(f"{path} does not tell how long it was trained; train it again")
+        found.append((path, fields["step"], fields["training"]["seconds"]))
+    return found
 
 
 def _percent(point: Point) -> tuple[float, float, float]:

@@ -23,9 +23,9 @@ from tqdm import tqdm
 from texturenet import checkpoint, images
 from texturenet.artefacts import artefacts, ratio
 from texturenet.devices import describe
-from texturenet.judging import SAMPLE, choose_photos, labels, loss_terms, open_judged, sample_loss
+from texturenet.judging import SAMPLE, choose_photos, labels, loss_terms, open_several, sample_loss
 from texturenet.losses import PerceptualLoss
-from texturenet.metrics import gap_closed, matched_iterations, quartiles
+from texturenet.metrics import matched_iterations, quartiles
 from texturenet.reports import file_stem, markdown, number, publish, titled_sheet
 from texturenet.yardstick import References, Trajectory
 
@@ -62,7 +62,7 @@ class Measure:
     @property
     def gap(self) -> float:
         """Share closed of the way from the photo's loss to the reference's best, see `metrics.gap_closed`."""
-        return gap_closed(self.from_photo.first["total"], self.ours["total"], self.from_photo.best["total"])
+        return self.from_photo.gap_closed(self.ours["total"])
 
     @property
     def matched_photo(self) -> float:
@@ -131,9 +131,7 @@ def run(
     record            write the figures of the first size into the checkpoints, without what only resuming needs
     Raises ValueError or OSError, one line. After KeyboardInterrupt the same call goes on where it was.
     """
-    if texture_path is not None and len(checkpoints) > 1:
-        raise ValueError("--texture is of one style; give one checkpoint with it")
-    judged = [open_judged(path, texture_path, device) for path in checkpoints]
+    judged = open_several(checkpoints, texture_path, device)
     names = labels(judged, checkpoints)
     photos = choose_photos(photo_dir, count, say)
     references = References(out_dir / "references", device, fresh)

@@ -14,7 +14,7 @@ from tqdm import tqdm
 from texturenet import checkpoint, images, trainer
 from texturenet.config import Recipe, Run, to_plain
 from texturenet.job import prepare
-from texturenet.judging import choose_photos, labels, open_judged
+from texturenet.judging import choose_photos, labels, open_judged, open_several
 from texturenet.metrics import diversity, quartiles
 from texturenet.monitor import StepEvent
 from texturenet.reports import file_stem, fingerprint, markdown, number, publish, titled_sheet
@@ -105,9 +105,7 @@ def seed_sweep(
     """
     if seeds < 2:
         raise ValueError(f"--seeds {seeds}: diversity is between pictures; give 2 or more")
-    if texture_path is not None and len(checkpoints) > 1:
-        raise ValueError("--texture is of one style; give one checkpoint with it")
-    judged = [open_judged(path, texture_path, device) for path in checkpoints]
+    judged = open_several(checkpoints, texture_path, device)
     photos = choose_photos(photo_dir, count, say)
     folder = out_dir / "diversity"
     rows: list[dict[str, Any]] = []

@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 from tqdm import tqdm
 
 from texturenet import checkpoint, images
 from texturenet.devices import describe
-from texturenet.judging import Judged, labels, open_judged
-from texturenet.metrics import gap_closed, matched_iterations
+from texturenet.judging import Judged, labels, open_several
+from texturenet.metrics import matched_iterations
 from texturenet.reports import file_stem, markdown, number, publish, titled_sheet
 from texturenet.yardstick import References, Trajectory
 
@@ -43,9 +44,7 @@ def run(
     record   write the figures into the checkpoints, without what only resuming needs
     Raises ValueError or OSError, one line. After KeyboardInterrupt the same call goes on where it was.
     """
-    if texture_path is not None and len(checkpoints) > 1:
-        raise ValueError("--texture is of one style; give one checkpoint with it")
-    judged = [open_judged(path, texture_path, device, of_photos=False) for path in checkpoints]
+    judged = open_several(checkpoints, texture_path, device, of_photos=False)
     references = References(out_dir / "references", device, fresh)
     rows: list[dict[str, Any]] = []
     table = []
@@ -53,7 +52,7 @@ def run(
     with tqdm(total=len(judged) * iterations, unit="it", dynamic_ncols=True) as bar:
         for path, name, style in zip(checkpoints, labels(judged, checkpoints), judged, strict=True):
             reference = references.get(style, torch.zeros(1, 3, size, size), "noise", iterations, bar)
-            own = [_row(name, style, reference, size, seed) for seed in range(seeds)]
+            own, pictures = zip(*(_measured(name, style, reference, size, seed) for seed in range(seeds)), strict=True)
             rows += own
             gap, matched, seconds = (
                 statistics.median(row[key] for row in own)
@@ -69,9 +68,7 @@ def run(
                     number(reference.seconds, 1),
                 ]
             )
-            samples = [
-                (f"one pass, seed {seed}", style.stylizer.synthesize(size, size, seed)) for seed in range(SHEET_SEEDS)
-            ]
+            samples = [(f"one pass, seed {seed}", picture) for seed, picture in enumerate(pictures[:SHEET_SEEDS])]
             theirs = [(f"Gatys {i}", image) for i, image in sorted(reference.pictures.items())]
             sheet = titled_sheet([[("texture", style.texture), *samples, *theirs]])
             images.save_image(sheet, folder / f"{file_stem(name)}-{size}.jpg")
@@ -89,16 +86,18 @@ def run(
     return rows
 
 
-def _row(name: str, style: Judged, reference: Trajectory, size: int, seed: int) -> dict[str, Any]:
+def _measured(name: str, style: Judged, reference: Trajectory, size: int, seed: int) -> tuple[dict[str, Any], Tensor]:
+    """The row of one seed, and its picture."""
     begin = time.perf_counter()
     picture = style.stylizer.synthesize(size, size, seed)
     seconds = time.perf_counter() - begin
     terms = style.terms(picture, picture)
-    return {
+    row = {
         "style": name,
         "seed": seed,
-        "gap_closed": gap_closed(reference.first["total"], terms["total"], reference.best["total"]),
+        "gap_closed": reference.gap_closed(terms["total"]),
         "matched_from_noise": matched_iterations(reference.totals, terms["total"]),
         "pass_seconds": seconds,
         **{f"pass_{term}": value for term, value in terms.items()},
     }
+    return row, picture

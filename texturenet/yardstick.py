@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from texturenet import gatys, images
+from texturenet import gatys, images, metrics
 from texturenet.devices import describe
 from texturenet.judging import Judged
 from texturenet.losses import PerceptualLoss
@@ -43,6 +43,10 @@ class Trajectory:
     @property
     def iterations(self) -> int:
         return len(self.totals) - 1
+
+    def gap_closed(self, loss: float) -> float:
+        """Share of the way from the start's loss to the best one's, see `metrics.gap_closed`."""
+        return metrics.gap_closed(self.first["total"], loss, self.best["total"])
 
 
 def run_reference(
