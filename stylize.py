@@ -136,9 +136,10 @@ def network(flags: argparse.Namespace) -> tuple[str, Paint, Steps[Any, Any] | No
     from texturenet import styles
 
     models = [styles.find(model) for model in flags.model or ()]  # a misspelt name fails before torch loads
-    from texturenet import devices, processes
+    from texturenet import devices, pages, processes
     from texturenet.painting import Painter
 
+    pages.keep_heap(of_any_size=False)
     seed = given(flags, GatysRecipe).get("seed", 0)
     device = processes.own_device(devices.resolve_device(flags.device))
     memory = flags.max_memory and int(flags.max_memory * 2**30)

@@ -20,6 +20,7 @@ from texturenet import checkpoint
 from texturenet.config import Recipe, to_plain
 from texturenet.devices import resolve_precision
 from texturenet.generators import Pyramid, make_noise
+from texturenet.pages import keep_heap
 from texturenet.stylizer import Stylizer
 
 NAMED_SIZES = {"1080p": (1080, 1920), "4k": (2160, 3840)}
@@ -91,6 +92,7 @@ def ours(style: Path, height: int, width: int, batch: int, device: torch.device,
     """The public entry point, picture by picture."""
     if masked:
         mask_bf16()
+    keep_heap(of_any_size=False)  # as stylize.py does
     stylizer, photos = Stylizer(style, device), _photos(height, width, batch)
     return lambda: [stylizer(photo[None], seed=seed) for seed, photo in enumerate(photos)]
 

@@ -61,9 +61,9 @@ STEPS = """
 import resource, sys
 from texturenet.pages import keep_heap
 if sys.argv[1] == "keep":
-    assert keep_heap()
+    assert keep_heap(of_any_size=int(sys.argv[2]) > 32)
 def step():
-    maps = [b"x" * (20 * 2**20 + i) for i in range(3)]
+    maps = [b"x" * (int(sys.argv[2]) * 2**20 + i) for i in range(3)]
 def faults():
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 for _ in range(3):
@@ -76,9 +76,10 @@ print(faults() - before)
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library, which is not told anything")
-def test_a_step_takes_the_memory_of_the_step_before() -> None:
+@pytest.mark.parametrize("megabytes", [20, 40])
+def test_a_step_takes_the_memory_of_the_step_before(megabytes: int) -> None:
     def faults(how: str) -> int:
-        words = [sys.executable, "-c", STEPS, how]
+        words = [sys.executable, "-c", STEPS, how, str(megabytes)]
         return int(subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True).stdout)
 
     assert faults("keep") < 0.1 * faults("leave")

@@ -77,12 +77,13 @@ def test_unusual_networks(generator: Generator, room: int, monkeypatch: pytest.M
     assert (tiled - whole).abs().max() < 1e-5
 
 
-def test_statistics_far_from_zero() -> None:
+@pytest.mark.parametrize("together", [1, 8])
+def test_statistics_far_from_zero(together: int) -> None:
     """A sum of squares would lose the variance of 1000 +- 0.1 in float32."""
     torch.manual_seed(0)
     x = 1000 + 0.1 * torch.rand(1, 2, 50, 40)
     strips = x.split(7, dim=-2)
-    mean, variance = tiles._together([(strip.shape[-2], *tiles._moments(strip)) for strip in strips])
+    mean, variance = tiles._together([(strip.shape[-2], *tiles._moments(strip, together)) for strip in strips])
     exact = x.double()
     assert torch.allclose(mean.double(), exact.mean((0, 2, 3)), rtol=1e-7)
     assert torch.allclose(variance.double(), exact.var((0, 2, 3), correction=0), rtol=1e-3)

@@ -173,7 +173,7 @@ class Stylizer:
             strips = tiles.paint(self.generator, photo, height, width, seed, factor, room)
         try:
             for first, strip in strips:
-                if not torch.isfinite(strip).all():
+                if not strip.sum().isfinite():  # nothing above 1 that could overflow
                     raise ValueError(
                         f"style {self.name!r} gives no finite picture: its weights are damaged; train it again"
                     )

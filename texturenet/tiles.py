@@ -21,6 +21,7 @@ Strips as wide as the picture, and not square tiles: files and noise lie in rows
 
 from __future__ import annotations
 
+import math
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 
@@ -42,6 +43,10 @@ STRIP_VALUES = {"cpu": 2**19, "other": 2**22}
 _STRIPS_ALIVE = 30
 _MAPS_ALIVE = 4  # of the largest kind: two of the network, one whose pages are free, and the photo at all its scales
 _FIXED = 200 * 2**20
+# Pixels of a row that elementwise operations see as one with so many times the channels: on a CPU torch's inner loop
+# goes over the channels, and those of one pixel are too few. A strip of 48 channels is measured in 0.10 ms instead of
+# 0.16 and scaled in 0.06 instead of 0.08, one of 8 in 0.14 instead of 0.36 and in 0.07 instead of 0.26.
+_TOGETHER = 16
 
 
 def least_memory(channels: int, width: int) -> int:
@@ -151,22 +156,35 @@ class _Canvas:
         finish = activation or nn.Identity()
         if not isinstance(norm, nn.InstanceNorm2d):
             return Map(x.shape, lambda first, last: finish(norm(x.rows(first, last))), x.place)
+        together = math.gcd(x.shape[2], _TOGETHER)
         parts: list[tuple[int, Tensor, Tensor]] = []
 
         def look(strip: Tensor) -> None:
-            mean, variance = _moments(strip)
-            parts.append((strip.shape[-2], mean, variance))
+            parts.append((strip.shape[-2], *_moments(strip, together)))
 
         whole = self.passed(x, look, keep)
         mean, variance = norms.chosen(self._norms, _together(parts))
         self._norms += 1
-        scale, shift = norm.weight, norm.bias
+        scale = (variance + norm.eps).rsqrt() * (1 if norm.weight is None else norm.weight)
+        shift = (0 if norm.bias is None else norm.bias) - mean * scale
+        scales, shifts = scale.repeat(together), shift.repeat(together)
+
+        def apply(strip: Tensor, out: Tensor) -> Tensor:
+            if strip.dtype == torch.float32:
+                torch.addcmul(shifts, _pixels(strip, together), scales, out=_pixels(out, together))
+            else:
+                out.copy_(F.batch_norm(strip, mean, variance, norm.weight, norm.bias, eps=norm.eps))
+            finish(out)
+            return out
 
         def rows(first: int, last: int) -> Tensor:
             strip = whole.rows(first, last)
-            return finish(F.batch_norm(strip, mean, variance, scale, shift, training=False, eps=norm.eps))  # type: ignore[no-any-return]
+            return apply(strip, torch.empty_like(strip, memory_format=torch.channels_last))
 
-        return Map(x.shape, rows, whole.place)
+        def write(first: int, last: int, out: Tensor) -> None:
+            apply(whole.rows(first, last), out)
+
+        return Map(x.shape, rows, whole.place, write)
 
     def light(self, photo: Map, path: Light) -> Rows:
         """`Light` of the photo."""
@@ -192,23 +210,32 @@ class _Canvas:
         return x
 
 
+def _pixels(strip: Tensor, together: int) -> Tensor:
+    """(1, C, h, W) as (1, h, W / together, together * C): the same memory, if that is channels_last."""
+    _, channels, height, width = strip.shape
+    return strip.permute(0, 2, 3, 1).reshape(1, height, width // together, together * channels)
+
+
 def _together(parts: Sequence[tuple[int, Tensor, Tensor]]) -> Statistics:
-    """Mean and variance of each channel over several strips, from their numbers of rows, means and variances."""
-    rows = torch.tensor([count for count, _, _ in parts], dtype=torch.float64)[:, None]
+    """Mean and variance of each channel over several strips, from their numbers of rows and their `_moments`."""
+    rows = torch.tensor([count for count, _, _ in parts], dtype=torch.float64)[:, None, None]
     means = torch.stack([mean for _, mean, _ in parts]).cpu().double()
     variances = torch.stack([variance for _, _, variance in parts]).cpu().double()
-    mean = (rows * means).sum(0) / rows.sum()
-    variance = (rows * (variances + (means - mean).square())).sum(0) / rows.sum()
+    weights = rows / rows.sum() / means.shape[1]
+    mean = (weights * means).sum((0, 1))
+    variance = (weights * (variances + (means - mean).square())).sum((0, 1))
     like = parts[0][1]
     return mean.to(like), variance.to(like)
 
 
-def _moments(strip: Tensor) -> Statistics:
-    """Mean and variance of each channel, float32."""
+def _moments(strip: Tensor, together: int) -> Statistics:
+    """Mean and variance of each channel over every `together`-th pixel of its rows, float32, (together, C) each."""
+    pixels = _pixels(strip, together).permute(0, 3, 1, 2)
     if strip.device.type == "cpu":  # torch.var_mean takes 25 times as long there, longer than a convolution
-        mean, variance = torch.batch_norm_update_stats(strip, None, None, 0.0)
-        return mean.float(), variance.float()
-    return norms.measure(strip)
+        mean, variance, *_ = torch.batch_norm_update_stats(pixels, None, None, 0.0)
+    else:
+        mean, variance = norms.measure(pixels)
+    return mean.float().view(together, -1), variance.float().view(together, -1)
 
 
 def _pyramid(net: Pyramid, inputs: list[Map], canvas: _Canvas) -> Map:
@@ -280,6 +307,8 @@ def _inputs(
         wanted = source[first:last]
         top = int(wanted.min())
         seen = photo(top, int(wanted.max()) + 1).to(device)
+        if shapes[0][1:] == (height, width):
+            return seen
         return pad_to(seen[..., (wanted - top).to(device), :], last - first, shapes[0][2])
 
     def halved(x: Map) -> Map:
