@@ -7,6 +7,7 @@ import pytest
 import torch
 from conftest import picture
 from PIL import Image
+from torch import Tensor
 
 from texturenet import blending, checkpoint, images, stylizer, tiles
 from texturenet.checkpoint import CheckpointError
@@ -143,6 +144,26 @@ def test_out_of_memory_falls_back_to_strips(
     monkeypatch.setattr(tiles.F, "conv2d", full)
     with pytest.raises(ValueError, match="cpu ran out of memory even in strips of 70x50 px"):
         style(photo)
+
+
+def test_noise_is_drawn_once_for_many_frames(style: Stylizer, monkeypatch: pytest.MonkeyPatch) -> None:
+    draw, drawn = stylizer.make_noise, []
+
+    def counted(*wanted: Any) -> list[Tensor]:
+        drawn.append(wanted[2:6])
+        return draw(*wanted)
+
+    monkeypatch.setattr(Stylizer, "_always_in_strips", False)  # as on a GPU
+    monkeypatch.setattr(stylizer, "make_noise", counted)
+    first, second = picture(50, 70), picture(50, 70).flip(3)
+    alone = [style(first, seed=1), style(second, seed=2)]
+    drawn.clear()
+    assert torch.equal(style(second, seed=2), alone[1])
+    assert torch.equal(style(first, seed=1), alone[0])
+    style(second, seed=1)
+    style(first[..., :60], seed=1)
+    style(first[..., :60], seed=1, noise_factor=0.3)
+    assert drawn == [(50, 70, 1, 1.0), (50, 60, 1, 1.0), (50, 60, 1, 0.3)]
 
 
 def test_a_huge_texture_comes_in_strips_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

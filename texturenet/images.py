@@ -64,9 +64,9 @@ def to_uint8(image: Image.Image) -> Tensor:
     return pixels.permute(2, 0, 1).contiguous()
 
 
-def to_tensor(image: Image.Image) -> Tensor:
-    """PIL picture -> float32 (1, 3, H, W) in [0, 1]."""
-    return to_uint8(image).unsqueeze(0).to(torch.float32).div_(255)
+def to_tensor(image: Image.Image, device: torch.device | str = "cpu") -> Tensor:
+    """PIL picture -> float32 (1, 3, H, W) in [0, 1] on the device, where it goes in 8 bits."""
+    return to_uint8(image).unsqueeze(0).to(device).to(torch.float32).div_(255)
 
 
 def to_pil(image: Tensor) -> Image.Image:

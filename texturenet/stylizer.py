@@ -62,6 +62,7 @@ class Stylizer:
         path = styles.find(style) if isinstance(style, str) else style
         self.device, self.max_memory = torch.device(device), max_memory
         self._said: set[str] = set()
+        self._noise: tuple[object, list[Tensor]] = (None, [])  # the last, and what it is of
         self.generator: Network
         self.recipe: dict[str, object]
         if path.suffix == ".onnx":
@@ -99,7 +100,7 @@ class Stylizer:
         work_size: int | None = None,
         mask: Image.Image | Tensor | None = None,
     ) -> Kind:
-        """Stylize a PIL picture, or a tensor (1, 3, H, W) in [0, 1], into the same kind and size.
+        """Stylize a PIL picture, or a tensor (1, 3, H, W) in [0, 1] on any device, into the same kind, size and place.
 
         seed            of the noise; the same seed gives the same picture
         noise_factor    None: as in training
@@ -112,14 +113,16 @@ class Stylizer:
         """
         if isinstance(photo, Image.Image) and (strength, preserve_color, work_size, mask) == (1, None, None, None):
             return self._run_in_8_bits(photo, seed, noise_factor)
-        pixels = images.to_tensor(photo) if isinstance(photo, Image.Image) else photo.cpu()
+        pixels = images.to_tensor(photo) if isinstance(photo, Image.Image) else photo
+        if isinstance(mask, Image.Image):
+            mask = images.to_tensor(mask.convert("L"))[:, :1]
         painting = blending.paint_with(
             lambda image: self._run(image, image.shape[-2], image.shape[-1], seed, noise_factor),
             pixels,
             strength=strength,
             preserve_color=preserve_color,
             work_size=work_size,
-            mask=images.to_tensor(mask.convert("L"))[:, :1] if isinstance(mask, Image.Image) else mask,
+            mask=None if mask is None else mask.to(pixels.device),
         )
         return images.to_pil(painting) if isinstance(photo, Image.Image) else painting
 
@@ -128,8 +131,8 @@ class Stylizer:
         return self._run(None, height, width, seed, noise_factor)
 
     def _run(self, photo: Tensor | None, height: int, width: int, seed: int, noise_factor: float | None) -> Tensor:
-        """The painting (1, 3, height, width) of a photo, or the texture."""
-        result = torch.empty((1, 3, height, width))
+        """The painting (1, 3, height, width) of a photo, on its device, or the texture."""
+        result = torch.empty((1, 3, height, width), device=None if photo is None else photo.device)
         rows = None if photo is None else lambda first, last: photo[..., first:last, :]
         for first, strip in self._painted(rows, height, width, seed, noise_factor):
             result[..., first : first + strip.shape[-2], :] = strip
@@ -140,7 +143,7 @@ class Stylizer:
         result = Image.new("RGB", photo.size)
 
         def rows(first: int, last: int) -> Tensor:
-            return images.to_tensor(photo.crop((0, first, photo.width, last)))
+            return images.to_tensor(photo.crop((0, first, photo.width, last)), self.device)
 
         for first, strip in self._painted(rows, photo.height, photo.width, seed, noise_factor):
             result.paste(images.to_pil(strip), (0, first))
@@ -150,7 +153,7 @@ class Stylizer:
     def _painted(
         self, photo: Rows | None, height: int, width: int, seed: int, noise_factor: float | None
     ) -> Iterator[tuple[int, Tensor]]:
-        """The painting from the top, (first row, (1, 3, h, width)) on the CPU: in one piece, or in strips.
+        """The painting from the top, (first row, (1, 3, h, width)), in one piece or in strips.
 
         photo  its rows in [0, 1]; None for the texture
         """
@@ -160,6 +163,7 @@ class Stylizer:
             try:
                 picture = self._in_one_piece(photo, height, width, seed, factor)
             except torch.OutOfMemoryError:
+                self._noise = (None, [])
                 trouble = f"{self.device} ran out of memory"
         if picture is not None:
             strips = iter([(0, picture)])
@@ -177,7 +181,7 @@ class Stylizer:
                     raise ValueError(
                         f"style {self.name!r} gives no finite picture: its weights are damaged; train it again"
                     )
-                yield first, strip.float().cpu()
+                yield first, strip.float()
         except torch.OutOfMemoryError:
             raise ValueError(
                 f"{self.device} ran out of memory even in strips of {width}x{height} px: other programs fill it; "
@@ -190,7 +194,12 @@ class Stylizer:
         return self.device.type == "cpu" and isinstance(self.generator, Pyramid | Residual)
 
     def _in_one_piece(self, photo: Rows | None, height: int, width: int, seed: int, noise_factor: float) -> Tensor:
-        noise = make_noise(self.generator, 1, height, width, seed, noise_factor, self.device)
+        # A folder's pictures and a clip's frames have one seed, and noise for 1080p takes 30 ms to draw.
+        of = (height, width, seed, noise_factor)
+        drawn_for, noise = self._noise
+        if drawn_for != of:
+            noise = make_noise(self.generator, 1, height, width, seed, noise_factor, self.device)
+            self._noise = (of, noise)
         with torch.autocast(self.device.type, self._dtype, enabled=self.device.type == "cuda"):
             picture = self.generator(None if photo is None else photo(0, height).to(self.device), noise)
         return picture[..., :height, :width]  # a texture comes at the size of its noise
