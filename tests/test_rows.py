@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from texturenet.generators import PADDINGS
-from texturenet.rows import Map, Rows, around, convolved, enlarged
+from texturenet.rows import Map, Rows, around, convolved, convolved_enlarged
 
 
 def of(whole: Tensor) -> Map:
@@ -51,11 +51,18 @@ def test_a_convolution_cut_anywhere(padding: str, kernel: int, stride: int, cuts
     assert torch.allclose(got, conv(x), atol=1e-6)
 
 
-@given(cuts=st.sets(st.integers(1, 7)))
-def test_an_enlargement_cut_anywhere(cuts: set[int]) -> None:
-    x = torch.rand(1, 2, 4, 3)
-    whole = torch.nn.functional.interpolate(x, scale_factor=2.0, mode="nearest")
-    assert torch.equal(read(enlarged(of(x).rows), [0, *sorted(cuts), 8]), whole)
+@pytest.mark.parametrize("padding", PADDINGS)
+@pytest.mark.parametrize("channels", [0, 2])
+@settings(max_examples=20, deadline=None)
+@given(cuts=st.sets(st.integers(1, 11)))
+@torch.no_grad()
+def test_a_convolution_of_an_enlarged_map_cut_anywhere(padding: str, channels: int, cuts: set[int]) -> None:
+    torch.manual_seed(0)
+    conv = nn.Conv2d(channels + 4, 3, 3, padding=1, padding_mode=padding, bias=False)
+    fine, coarse = torch.rand(1, channels, 12, 10), torch.rand(1, 4, 6, 5)
+    whole = conv(torch.cat([fine, torch.nn.functional.interpolate(coarse, scale_factor=2.0, mode="nearest")], dim=1))
+    rows = convolved_enlarged(of(coarse), conv, of(fine) if channels else None)
+    assert torch.allclose(read(rows, [0, *sorted(cuts), 12]), whole, atol=1e-6)
 
 
 def test_around_goes_on_where_the_map_ends() -> None:

@@ -68,16 +68,14 @@ class _Window:
     that way and 1.26 s this way.
     """
 
-    def __init__(self, x: Map, conv: nn.Conv2d) -> None:
-        self._map, self._reach, self._stride = x, conv.kernel_size[0] // 2, conv.stride[0]
-        self._padding, self._like = conv.padding_mode, conv.weight
+    def __init__(self, x: Map, reach: int, padding: str, like: Tensor) -> None:
+        self._map, self._reach, self._padding, self._like = x, reach, padding, like
         self._memory, self._top, self._bottom = torch.empty(0, 0), 0, 0
 
-    def rows(self, first: int, last: int) -> Tensor:
-        """What rows [first, last) of the result come from, (1, C, h, W + 2 reach); valid until the next call."""
+    def rows(self, top: int, bottom: int) -> Tensor:
+        """Rows [top, bottom), up to `reach` of them beyond the map's: (1, C, h, W + 2 reach), until the next call."""
         channels, height, width = self._map.shape
         reach = self._reach
-        top, bottom = self._stride * first - reach, self._stride * (last - 1) + reach + 1
         # A circular map has no edge above and below: its rows go on around.
         above, below = (0, 0) if self._padding == "circular" else (max(0, -top), max(0, bottom - height))
         end = bottom - below
@@ -117,9 +115,15 @@ def _pad(x: Tensor, before: int, after: int, padding: str) -> None:
 
 def convolved(x: Map, conv: nn.Conv2d) -> Rows:
     """Rows of a convolution."""
-    if conv.kernel_size[0] > 1:
-        window = _Window(x, conv)
-        return lambda first, last: F.conv2d(window.rows(first, last), conv.weight, conv.bias, conv.stride)
+    reach, stride = conv.kernel_size[0] // 2, conv.stride[0]
+    if reach:
+        window = _Window(x, reach, conv.padding_mode, conv.weight)
+
+        def compute(first: int, last: int) -> Tensor:
+            seen = window.rows(stride * first - reach, stride * (last - 1) + reach + 1)
+            return F.conv2d(seen, conv.weight, conv.bias, stride)
+
+        return compute
 
     def product(first: int, last: int) -> Tensor:
         # torch's 1x1 convolution on one thread takes several times as long as the product that it is.
@@ -129,14 +133,50 @@ def convolved(x: Map, conv: nn.Conv2d) -> Rows:
     return product
 
 
-def enlarged(rows: Rows) -> Rows:
-    """Each value four times."""
+def convolved_enlarged(coarse: Map, conv: nn.Conv2d, fine: Map | None = None) -> Rows:
+    """Rows of a 3x3 convolution, without bias, of a finer map next to a coarse one whose values stand four times each.
+
+    Nothing is enlarged: of the nine values that a pixel sees of the coarse map, four differ. So it is a convolution of
+    2x2 for each of the four places that a pixel may have over a coarse one, with the weights of equal values added up:
+    four ninths of the arithmetic, and a twentieth less time for a whole picture of 1024 px.
+    """
+    channels = 0 if fine is None else fine.shape[0]
+    weight, width = conv.weight.detach(), coarse.shape[2]
+    # Reflected once, an enlarged map repeats its edge.
+    padding = {"reflect": "replicate"}.get(conv.padding_mode, conv.padding_mode)
+    window = _Window(coarse, 1, padding, weight)
+    beside = None if fine is None else _Window(fine, 1, conv.padding_mode, weight)
+    own = weight[:, :channels].contiguous(memory_format=torch.channels_last)
+    kernels = {
+        place: _halved(_halved(weight[:, channels:], 2, place[0]), 3, place[1]).contiguous(
+            memory_format=torch.channels_last
+        )
+        for place in ((0, 0), (0, 1), (1, 0), (1, 1))
+    }
 
     def compute(first: int, last: int) -> Tensor:
-        coarse = rows(first // 2, (last + 1) // 2)
-        return F.interpolate(coarse, scale_factor=2.0, mode="nearest")[..., first % 2 :, :][..., : last - first, :]
+        if beside is None:
+            shape = (1, len(weight), last - first, 2 * width)
+            result = weight.new_zeros(shape).to(memory_format=torch.channels_last)
+        else:
+            result = F.conv2d(beside.rows(first - 1, last + 1), own)
+        top = (first - 1) // 2
+        seen = window.rows(top, last // 2 + 1)
+        for (down, right), kernel in kernels.items():
+            row = first + (down - first) % 2  # the first of this kind
+            if row < last:
+                above = (row - down) // 2 + down - 1 - top
+                part = F.conv2d(seen[..., above : above + (last - row + 1) // 2 + 1, :], kernel)
+                result[..., row - first :: 2, right::2] += part[..., right : right + width]
+        return result
 
     return compute
+
+
+def _halved(kernel: Tensor, axis: int, place: int) -> Tensor:
+    """Three weights along an axis -> the two that the first (0) or second (1) of two equal values' pixels has."""
+    before, at, after = kernel.unbind(axis)
+    return torch.stack([before, at + after] if place == 0 else [before + at, after], axis)
 
 
 def around(rows: Rows, height: int) -> Rows:

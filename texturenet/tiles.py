@@ -33,11 +33,12 @@ from texturenet import norms
 from texturenet.generators import Generator, Light, Pyramid, Residual, noise_rows, pad_to
 from texturenet.norms import Statistics
 from texturenet.pages import SHARED, Pages
-from texturenet.rows import Map, Place, Rows, Shape, around, convolved, enlarged
+from texturenet.rows import Map, Place, Rows, Shape, around, convolved, convolved_enlarged
 
-# Values of a strip, all its channels together. On a CPU two megabytes of float32, the second-level cache of a core: a
-# picture of 1024 px took 2.6, 1.9, 1.9 and 1.8 s with 2^17 to 2^20 on two. A GPU wants more to do at a time.
-STRIP_VALUES = {"cpu": 2**19, "other": 2**22}
+# Values of a strip, all its channels together. On two cores of a Xeon a picture of 1024 px took 1.44, 1.25, 1.07, 1.00
+# and 1.00 s with 2^18 to 2^22, one of 3840x2160 16.0, 11.4, 10.0 and 10.7 s with 2^19 to 2^22: a few rows at a time are
+# mostly what the strips before and after see too. A GPU wants more to do at a time.
+STRIP_VALUES = {"cpu": 2**21, "other": 2**22}
 # Peak memory in strips' worth of float32, measured on the CPU: 13 for the pyramid, 29 for the residual network with its
 # 128 channels and nothing stored; and what torch's convolutions take once for themselves, with the rows kept.
 _STRIPS_ALIVE = 30
@@ -202,6 +203,13 @@ class _Canvas:
         keep = conv.kernel_size[0] > 1
         return self.normalised(norm, Map(shape, convolved(x, conv), place), keep, *activation)
 
+    def layer_of_enlarged(self, coarse: Map, layers: nn.Module, fine: Map | None = None) -> Map:
+        """The same of a map enlarged to twice its size, next to a finer one."""
+        conv, norm, activation = layers.children()
+        assert isinstance(conv, nn.Conv2d)
+        shape = (conv.out_channels, 2 * coarse.shape[1], 2 * coarse.shape[2])
+        return self.normalised(norm, Map(shape, convolved_enlarged(coarse, conv, fine)), True, activation)
+
     def block(self, x: Map, layers: nn.Module) -> Map:
         """One layer on the other. Others may read `x` too."""
         x = Map(x.shape, x.rows)
@@ -241,18 +249,15 @@ def _moments(strip: Tensor, together: int) -> Statistics:
 def _pyramid(net: Pyramid, inputs: list[Map], canvas: _Canvas) -> Map:
     """`Pyramid.forward` up to its last convolution."""
 
-    def joined(fine: Map, coarse: Map, k: int) -> Map:
-        rows_fine = canvas.normalised(net.norm_fine[k], fine).rows
-        # Before the enlargement, not after it: each value four times has the same mean and variance.
-        rows_coarse = enlarged(canvas.normalised(net.norm_coarse[k], coarse).rows)
-        return Map(
-            (fine.shape[0] + coarse.shape[0], *fine.shape[1:]),
-            lambda first, last: torch.cat([rows_fine(first, last), rows_coarse(first, last)], dim=1),
-        )
-
     x = canvas.block(inputs[-1], net.enter[-1])
     for k in reversed(range(net.scales - 1)):
-        x = canvas.block(joined(canvas.block(inputs[k], net.enter[k]), x, k), net.join[k])
+        fine = canvas.normalised(net.norm_fine[k], canvas.block(inputs[k], net.enter[k]))
+        # Before the enlargement, not after it: each value four times has the same mean and variance.
+        coarse = canvas.normalised(net.norm_coarse[k], x)
+        first, *others = net.join[k].children()
+        x = canvas.layer_of_enlarged(coarse, first, fine)
+        for layer in others:
+            x = canvas.layer(x, layer)
     return x
 
 
@@ -267,8 +272,7 @@ def _residual(net: Residual, inputs: list[Map], canvas: _Canvas) -> Map:
     for block in net.blocks:
         x = canvas.passed(added(x, canvas.block(x, block)))
     for layer in net.leave:
-        channels, height, width = x.shape
-        x = canvas.layer(Map((channels, 2 * height, 2 * width), enlarged(x.rows)), layer)
+        x = canvas.layer_of_enlarged(x, layer)
     return x
 
 
