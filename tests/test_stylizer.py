@@ -93,6 +93,7 @@ def small_strips(monkeypatch: pytest.MonkeyPatch) -> None:
     """Strips of a few rows, and nothing reserved for torch's own needs, which no small picture comes near."""
     monkeypatch.setitem(tiles.STRIP_VALUES, "cpu", 2000)
     monkeypatch.setitem(tiles.STRIP_VALUES, "other", 2000)
+    monkeypatch.setattr(tiles, "_LOW_STRIP_VALUES", 2000)
     monkeypatch.setattr(tiles, "_FIXED", 0)
 
 

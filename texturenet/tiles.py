@@ -39,6 +39,7 @@ from texturenet.rows import Map, Place, Rows, Shape, around, convolved, convolve
 # and 1.00 s with 2^18 to 2^22, one of 3840x2160 16.0, 11.4, 10.0 and 10.7 s with 2^19 to 2^22: a few rows at a time are
 # mostly what the strips before and after see too. A GPU wants more to do at a time.
 STRIP_VALUES = {"cpu": 2**21, "other": 2**22}
+_LOW_STRIP_VALUES = 2**19  # where memory is short, before maps are computed twice
 # Peak memory in strips' worth of float32, measured on the CPU: 13 for the pyramid, 29 for the residual network with its
 # 128 channels and nothing stored; and what torch's convolutions take once for themselves, with the rows kept.
 _STRIPS_ALIVE = 30
@@ -57,8 +58,12 @@ def least_memory(channels: int, width: int) -> int:
 
 def full_memory(channels: int, height: int, width: int) -> int:
     """Bytes with which every map is kept on a CPU, and nothing is computed twice."""
-    strip = 2 * max(STRIP_VALUES["cpu"], channels * width)
-    return _FIXED + 4 * (_STRIPS_ALIVE * strip + _MAPS_ALIVE * channels * height * width)
+    return _FIXED + 4 * (_STRIPS_ALIVE * max(_LOW_STRIP_VALUES, channels * width)) + _maps(channels, height, width)
+
+
+def _maps(channels: int, height: int, width: int) -> int:
+    """Bytes of every map that is kept."""
+    return 4 * _MAPS_ALIVE * channels * height * width
 
 
 def to_bf16(generator: Generator) -> None:
@@ -78,7 +83,11 @@ def paint(
     room   bytes that may be taken on the generator's device, `least_memory` or more
     """
     device = generator.to_rgb.weight.device
-    values = min(STRIP_VALUES.get(device.type, STRIP_VALUES["other"]), (room - _FIXED) // 2 // (4 * _STRIPS_ALIVE))
+    if room >= full_memory(generator.channels, height, width):
+        for_strips = room - _FIXED - _maps(generator.channels, height, width)
+    else:
+        for_strips = (room - _FIXED) // 2
+    values = min(STRIP_VALUES.get(device.type, STRIP_VALUES["other"]), for_strips // (4 * _STRIPS_ALIVE))
     left = room - _FIXED - 4 * _STRIPS_ALIVE * values
     largest_stored = left // _MAPS_ALIVE
     whole = 4 * generator.channels * height * width <= largest_stored
