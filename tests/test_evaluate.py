@@ -97,7 +97,7 @@ def test_a_lookup_of_gatys_own_output_matches_its_iteration(style_path: Path, k:
         GatysRecipe(optimizer="lbfgs", iterations=6, clip=True),
         lambda iterate: met.update({iterate.iteration: iterate.image}),
     )
-    result, shown = matched.measure(lambda _photo: met[k], loss, photo, runs["photo"], runs["noise"])
+    result, shown = matched.measure(lambda _photo, _seed: met[k], loss, photo, runs["photo"], runs["noise"])
     assert torch.equal(shown, met[k])
     assert (result.matched_photo if kind == "photo" else result.matched_noise) == pytest.approx(k, abs=0.01)
     if kind == "photo":
@@ -110,9 +110,9 @@ def test_the_photo_itself_closes_nothing_and_the_reference_all(style_path: Path)
     run = yardstick.run_reference(loss, photo, photo, 4)
     assert run.iterations == 4
     assert sorted(run.totals, reverse=True) == run.totals
-    nothing, _ = matched.measure(lambda image: image, loss, photo, run, None)
+    nothing, _ = matched.measure(lambda image, _seed: image, loss, photo, run, None)
     assert (nothing.gap, nothing.matched_photo, nothing.matched_noise) == (pytest.approx(0, abs=1e-4), 0, None)
-    everything, _ = matched.measure(lambda _photo: run.pictures[4], loss, photo, run, None)
+    everything, _ = matched.measure(lambda _photo, _seed: run.pictures[4], loss, photo, run, None)
     assert everything.gap == pytest.approx(1, abs=1e-4)
     for group in ("style", "content", "tv"):
         assert nothing.ours[group] == pytest.approx(run.first[group], abs=1e-5)
@@ -145,11 +145,12 @@ def test_matched_records_its_figures_in_the_checkpoint(style_path: Path, command
     before = checkpoint.load(style_path)
     assert command("matched", style_path, *MATCHED, "--noise_iterations", 0, "--record") == 0
     after = checkpoint.load(style_path)
-    figures = {"gap_closed", "matched_from_photo"}
-    assert after["quality"].keys() == figures | {"judged_photos", "judged_px", "reference_iterations", "sample_loss"}
+    figures = {"gap_closed", "matched_from_photo", "diversity"}
+    assert after["quality"].keys() == figures | {"judged_photos", "judged_px", "reference_iterations"}
+    assert after["quality"]["diversity"] > 0  # a style with noise, and another seed
     assert after["quality"]["judged_photos"] == 2
     assert all(torch.equal(after["weights"][name], value) for name, value in before["weights"].items())
-    assert after.keys() == (before.keys() | {"quality"}) - {"training"}
+    assert after.keys() == (before.keys() | {"quality", "sample_loss"}) - {"training"}
 
 
 def test_matched_records_without_the_sample_photos(
@@ -157,8 +158,8 @@ def test_matched_records_without_the_sample_photos(
 ) -> None:
     monkeypatch.setattr(matched, "SAMPLE", tmp_path / "none")  # as where only the package is installed
     assert command("matched", style_path, *MATCHED, "--noise_iterations", 0, "--record") == 0
-    quality = checkpoint.load(style_path)["quality"]
-    assert "gap_closed" in quality and "sample_loss" not in quality
+    fields = checkpoint.load(style_path)
+    assert "gap_closed" in fields["quality"] and "sample_loss" not in fields
 
 
 def test_matched_goes_on_after_an_interruption(
@@ -457,8 +458,9 @@ def test_synthesis(
     first, best = reference["first"]["total"], reference["best"]["total"]
     assert float(rows[0]["gap_closed"]) == pytest.approx((first - float(rows[0]["pass_total"])) / (first - best))
     assert images.load_image(folder / f"alone-{SIZE}.jpg").shape[-1] >= 4 * reports.TILE
-    recorded = checkpoint.load(path)["quality"]
+    recorded = checkpoint.load(path)
     assert recorded["sample_loss"] == pytest.approx(float(rows[0]["pass_total"]), abs=1e-4)
+    assert recorded["quality"]["diversity"] > 0
 
     capsys.readouterr()
     assert command("synthesis", style_path) == 2

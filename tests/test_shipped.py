@@ -17,7 +17,7 @@ def recorded_loss(path: Path) -> float:
     assert path.stat().st_size < MEGABYTE
     assert fields["name"] == path.stem
     assert "training" not in fields
-    loss: float = fields["quality"]["sample_loss"]
+    loss: float = fields["sample_loss"]
     return loss
 
 

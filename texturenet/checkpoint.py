@@ -19,6 +19,7 @@ never code. Its fields:
     training            for resuming: optimizer and scaler states, factor of the learning rate, smoothed and least loss;
                         absent from a file made for stylizing alone
     quality             {figure: number} that `evaluate matched --record` found; absent before
+    sample_loss         total loss of a style that ships, which tests hold later code to, see `judging.sample_loss`
 """
 
 from __future__ import annotations
@@ -67,6 +68,7 @@ _HOLDS: dict[str, Callable[[Any], bool]] = {
         isinstance(quality, dict)
         and all(isinstance(key, str) and isinstance(value, int | float) for key, value in quality.items())
     ),
+    "sample_loss": lambda loss: isinstance(loss, float),
     "photos": lambda photos: isinstance(photos, dict) and type(photos.get("count")) is int,
     "texture": lambda texture: (
         isinstance(texture, torch.Tensor)
@@ -156,10 +158,11 @@ def load(path: Path) -> dict[str, Any]:
     return fields
 
 
-def for_painting(path: Path, quality: dict[str, float]) -> None:
+def for_painting(path: Path, quality: dict[str, float], sample_loss: float | None) -> None:
     """Write figures into a checkpoint and leave out what only resuming needs: a style as it ships."""
-    fields = load(path)
-    save(path, **{name: value for name, value in fields.items() if name != "training"} | {"quality": quality})
+    kept = {name: value for name, value in load(path).items() if name not in ("training", "sample_loss")}
+    found = {"quality": quality} | ({} if sample_loss is None else {"sample_loss": sample_loss})
+    save(path, **kept | found)
 
 
 def build_generator(fields: dict[str, Any]) -> Generator:

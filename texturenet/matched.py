@@ -25,7 +25,7 @@ from texturenet.artefacts import artefacts, ratio
 from texturenet.devices import describe
 from texturenet.judging import SAMPLE, choose_photos, labels, loss_terms, open_several, sample_loss
 from texturenet.losses import PerceptualLoss
-from texturenet.metrics import matched_iterations, quartiles
+from texturenet.metrics import diversity, matched_iterations, quartiles
 from texturenet.reports import file_stem, markdown, number, publish, titled_sheet
 from texturenet.yardstick import References, Trajectory
 
@@ -55,6 +55,7 @@ class Measure:
     ours: dict[str, float]  # terms of the loss of one pass
     from_photo: Trajectory
     from_noise: Trajectory | None
+    diversity: float  # between this picture and that of the next seed, see `metrics.diversity`
     pass_seconds: float
     artefacts: dict[str, float]  # of one pass, see artefacts.py
     reference_artefacts: dict[str, float]  # of the last picture of the reference from the photo
@@ -74,23 +75,24 @@ class Measure:
 
 
 def measure(
-    paint: Callable[[Tensor], Tensor],
+    paint: Callable[[Tensor, int], Tensor],
     loss_function: PerceptualLoss,
     photo: Tensor,
     from_photo: Trajectory,
     from_noise: Trajectory | None,
     style: str = "",
     name: str = "",
+    seed: int = 0,
 ) -> tuple[Measure, Tensor]:
-    """What `paint`, a function from photo to picture, both (1, 3, H, W), reaches; and its picture.
+    """What `paint`, a function from photo and seed to picture, both (1, 3, H, W), reaches; and its picture.
 
     The time is the median of a few passes after the first, which also pays for warming up.
     """
-    picture = paint(photo)
+    picture = paint(photo, seed)
     times = []
     for _ in range(TIMED_PASSES):
         begin = time.perf_counter()
-        paint(photo)
+        another = paint(photo, seed + 1)
         times.append(time.perf_counter() - begin)
     ours = loss_terms(loss_function, picture, photo)
     size = max(photo.shape[-2:])
@@ -102,6 +104,7 @@ def measure(
         ours,
         from_photo,
         from_noise,
+        diversity([picture, another]),
         statistics.median(times),
         artefacts(picture, photo),
         artefacts(reference, photo),
@@ -150,13 +153,14 @@ def run(
                         references.get(style, photo, "noise", noise_iterations, bar) if noise_iterations else None
                     )
                     result, picture = measure(
-                        partial(style.stylizer, seed=seed),
+                        style.stylizer,
                         style.loss_function,
                         photo,
                         from_photo,
                         from_noise,
                         name,
                         path.name,
+                        seed,
                     )
                     measures.append(result)
                     sheet = sheets.setdefault((name, size), [])
@@ -169,9 +173,9 @@ def run(
     if record:
         for path, name, style in zip(checkpoints, names, judged, strict=True):
             figures = _quality([item for item in measures if item.style == name])
-            if SAMPLE.is_dir():  # else not a checkout of the project, whose tests alone ask for it
-                figures["sample_loss"] = round(sample_loss(style), 4)
-            checkpoint.for_painting(path, figures)
+            # Where there are no such photos it is not a checkout of the project, whose tests alone ask for it.
+            held = round(sample_loss(style), 4) if SAMPLE.is_dir() else None
+            checkpoint.for_painting(path, figures, held)
             say(f"{path}: recorded")
     return measures
 
@@ -187,6 +191,7 @@ def _quality(measures: Sequence[Measure]) -> dict[str, float]:
     from_noise = [item.matched_noise for item in items if item.matched_noise is not None]
     if from_noise:
         figures["matched_from_noise"] = round(quartiles(from_noise)[1], 1)
+    figures["diversity"] = round(quartiles([item.diversity for item in items])[1], 4)
     judged = {"judged_photos": len(items), "judged_px": size, "reference_iterations": items[0].from_photo.iterations}
     return figures | judged
 
@@ -206,6 +211,7 @@ def _csv_row(item: Measure) -> dict[str, Any]:
         "gap_closed": item.gap,
         "matched_from_photo": item.matched_photo,
         "matched_from_noise": item.matched_noise,
+        "diversity": item.diversity,
         "pass_seconds": item.pass_seconds,
         "reference_seconds": item.from_photo.seconds,
         "reference_iterations": item.from_photo.iterations,

@@ -47,8 +47,7 @@ def table() -> str:
         photos = fields.get("photos", {}).get("count", 0)
         seen = f"{photos:,} photos" if fields["generator"]["options"]["content"] else "the texture alone"
         seen += f", {fields['step']:,} steps, {fields['perceptual']['name']}"
-        figures = {name: value for name, value in fields.get("quality", {}).items() if name != "sample_loss"}
-        quality = ", ".join(f"{name} {value}" for name, value in figures.items())
+        quality = ", ".join(f"{name} {value}" for name, value in fields.get("quality", {}).items())
         rows.append(
             [path.stem, f"{path.stat().st_size / 1e6:.1f} MB", fields["generator"]["name"], seen, quality or "-"]
         )

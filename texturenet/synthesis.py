@@ -19,7 +19,7 @@ from tqdm import tqdm
 from texturenet import checkpoint, images
 from texturenet.devices import describe
 from texturenet.judging import Judged, labels, open_several
-from texturenet.metrics import matched_iterations
+from texturenet.metrics import diversity, matched_iterations
 from texturenet.reports import file_stem, markdown, number, publish, titled_sheet
 from texturenet.yardstick import References, Trajectory
 
@@ -74,8 +74,10 @@ def run(
             images.save_image(sheet, folder / f"{file_stem(name)}-{size}.jpg")
             if record:
                 figures = {"gap_closed": round(gap, 4), "matched_from_noise": round(matched, 1), "judged_px": size}
-                figures |= {"reference_iterations": iterations, "sample_loss": round(own[0]["pass_total"], 4)}
-                checkpoint.for_painting(path, figures)
+                figures |= {"reference_iterations": iterations}
+                if seeds > 1:
+                    figures["diversity"] = round(diversity(pictures), 4)
+                checkpoint.for_painting(path, figures, round(own[0]["pass_total"], 4))
                 say(f"{path}: recorded")
     text = (
         f"# Textures against {iterations} iterations of L-BFGS\n\nMedians over {seeds} seeds. Gap closed: (white noise "
