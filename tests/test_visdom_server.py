@@ -170,7 +170,7 @@ def window(port: int, env: str, win: str) -> dict[str, Any]:
 
 def wait_for_steps(port: int, env: str, steps: list[int]) -> None:
     shown: object = None
-    for _ in range(100):
+    for _ in range(600):  # a redraw that took long is followed by a wait twenty times as long
         shown = window(port, env, "losses").get("content", {}).get("data", [{}])[0].get("x")
         if shown == steps:
             return
