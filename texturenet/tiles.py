@@ -2,8 +2,8 @@
 
 A pass that goes through a picture layer by layer reads and writes each map some eight times: convolution, mean,
 variance, scaling, activation, padding and joining each walk through memory, and the allocator faults every page in
-anew. Here a strip of a map fits the processor's cache, and all that is done to it is done there: each map is read once
-and written once, as its convolution left it, with its statistics taken on the way.
+anew. Here a map is worked on in strips of a few megabytes, in memory that is already there: each map is read once and
+written once, as its convolution left it, with its statistics taken on the way.
 
 Two things stand between a strip and the whole. A convolution sees rows beyond the strip: here every layer is a `Map`
 that computes whichever rows it is asked for, asks the layer below for those that it sees itself, and keeps the last
