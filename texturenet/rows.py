@@ -87,7 +87,7 @@ class _Window:
             kept, above = self._memory[..., top - self._top : begin - self._top, :].clone(), 0
         if self._memory.shape[-2] < bottom - top:
             shape = (1, channels, bottom - top, width + 2 * reach)
-            self._memory = self._like.new_empty(shape).to(memory_format=torch.channels_last)
+            self._memory = empty(shape, self._like)
         seen = self._memory[..., : bottom - top, :]
         if kept is not None:
             seen[..., : begin - top, :] = kept
@@ -98,6 +98,11 @@ class _Window:
         _pad(seen, above, below, self._padding)
         self._top, self._bottom = top, bottom
         return seen
+
+
+def empty(shape: tuple[int, ...], like: Tensor) -> Tensor:
+    """Memory of the type and on the device of `like`, channels last."""
+    return torch.empty(shape, dtype=like.dtype, device=like.device, memory_format=torch.channels_last)
 
 
 def _pad(x: Tensor, before: int, after: int, padding: str) -> None:
@@ -157,7 +162,7 @@ def convolved_enlarged(coarse: Map, conv: nn.Conv2d, fine: Map | None = None) ->
     def compute(first: int, last: int) -> Tensor:
         if beside is None:
             shape = (1, len(weight), last - first, 2 * width)
-            result = weight.new_zeros(shape).to(memory_format=torch.channels_last)
+            result = empty(shape, weight).zero_()
         else:
             result = F.conv2d(beside.rows(first - 1, last + 1), own)
         top = (first - 1) // 2

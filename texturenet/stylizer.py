@@ -214,7 +214,8 @@ class Stylizer:
         """Whether memory suffices for a pass at full speed."""
         room = self._room()
         if room is not None and self._full_memory(height, width) > room:
-            pages.SHARED.clear()  # of pictures before
+            pages.SHARED.clear()  # of pictures before, as is the noise
+            self._noise = (None, [])
             room = self._room()
         return room is None or self._full_memory(height, width) <= room
 

@@ -33,7 +33,7 @@ from texturenet import norms
 from texturenet.generators import Generator, Light, Pyramid, Residual, noise_rows, pad_to
 from texturenet.norms import Statistics
 from texturenet.pages import SHARED, Pages
-from texturenet.rows import Map, Place, Rows, Shape, around, convolved, convolved_enlarged
+from texturenet.rows import Map, Place, Rows, Shape, around, convolved, convolved_enlarged, empty
 
 # Values of a strip, all its channels together. On two cores of a Xeon a picture of 1024 px took 1.44, 1.25, 1.07, 1.00
 # and 1.00 s with 2^18 to 2^22, one of 3840x2160 16.0, 11.4, 10.0 and 10.7 s with 2^19 to 2^22: a few rows at a time are
@@ -152,8 +152,7 @@ class _Canvas:
         """Memory for a map, channels last."""
         channels, height, width = shape
         if like.device.type != "cpu":
-            layout = torch.channels_last
-            return Place(torch.empty((1, *shape), dtype=like.dtype, device=like.device, memory_format=layout))
+            return Place(empty((1, *shape), like))
         size = channels * height * width * like.element_size()
         pages = self.pages.take(size)
         values = torch.from_numpy(pages[:size]).view(like.dtype).view(1, height, width, channels).permute(0, 3, 1, 2)
@@ -249,7 +248,7 @@ def _moments(strip: Tensor, together: int) -> Statistics:
     """Mean and variance of each channel over every `together`-th pixel of its rows, float32, (together, C) each."""
     pixels = _pixels(strip, together).permute(0, 3, 1, 2)
     if strip.device.type == "cpu":  # torch.var_mean takes 25 times as long there, longer than a convolution
-        mean, variance, *_ = torch.batch_norm_update_stats(pixels, None, None, 0.0)
+        mean, variance = torch.batch_norm_update_stats(pixels, None, None, 0.0)
     else:
         mean, variance = norms.measure(pixels)
     return mean.float().view(together, -1), variance.float().view(together, -1)
