@@ -4,7 +4,17 @@ from conftest import OneConv, picture
 from hypothesis import given
 from hypothesis import strategies as st
 
-from texturenet.losses import GRAM_NORMALIZATIONS, PerceptualLoss, content_loss, gram, style_loss, tv_loss
+from texturenet.losses import (
+    CONTENT_NORMS,
+    GRAM_NORMALIZATIONS,
+    LOSS_SCALES,
+    PerceptualLoss,
+    content_loss,
+    gram,
+    style_loss,
+    tv_loss,
+    with_statistics,
+)
 
 
 def test_gram_by_hand() -> None:
@@ -76,6 +86,35 @@ def test_the_formula(one_conv: OneConv) -> None:
     assert terms["style/conv"] == pytest.approx(style.item())
 
 
+def test_content_up_to_the_statistics_of_each_channel(one_conv: OneConv) -> None:
+    """With the norm, what the style terms set of a channel costs nothing; what is where costs as before."""
+    features, unrelated = torch.rand(2, 2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    louder = features * torch.tensor([1.0, 3.0, 0.5])[:, None, None] + torch.tensor([5.0, 0.0, 1.0])[:, None, None]
+    assert content_loss(louder, features, "relative") > 10
+    assert content_loss(louder, features, "relative", "instance") < 1e-5
+    assert content_loss(unrelated, features, "relative", "instance") == pytest.approx(2, rel=0.05)
+    photo, image = picture(16, 18, 1), picture(16, 18, 2)
+    loss = PerceptualLoss(
+        one_conv, picture(24, 20), ["conv"], [3.0], ["conv"], [2.0], scale="raw", content_norm="instance"
+    )
+    target, content = loss.content_features(photo), loss.content_features(image)["conv"]
+    expected = (with_statistics(content, target["conv"]) - target["conv"]).square().mean()
+    assert loss(image, target)["content/conv"] == pytest.approx(expected.item())
+
+
+@pytest.mark.parametrize("scale", LOSS_SCALES)
+@pytest.mark.parametrize("norm", CONTENT_NORMS)
+def test_a_picture_of_one_colour_has_a_gradient(scale: str, norm: str) -> None:
+    features = picture(8, 8).requires_grad_()
+    loss = content_loss(
+        features, torch.full((1, 3, 8, 8), 0.5) + torch.tensor([0.0, 0.1, 0.2])[:, None, None], scale, norm
+    )
+    loss.backward()
+    assert loss.isfinite()
+    assert features.grad is not None
+    assert features.grad.isfinite().all()
+
+
 def test_batch_is_the_mean_of_its_pictures(one_conv: OneConv) -> None:
     batch, photos = picture(16, 16, 1, batch=3), picture(16, 16, 2, batch=3)
     loss = PerceptualLoss(one_conv, picture(16, 16), ["conv"], [1.0], ["conv"], [1.0])
@@ -92,6 +131,7 @@ def test_batch_is_the_mean_of_its_pictures(one_conv: OneConv) -> None:
         ({"style_weights": [-1.0]}, "can't be negative"),
         ({"scale": "loud"}, "choose from relative, raw"),
         ({"gram_normalization": "x"}, ", ".join(GRAM_NORMALIZATIONS)),
+        ({"content_norm": "x"}, ", ".join(CONTENT_NORMS)),
     ],
 )
 def test_bad_arguments(one_conv: OneConv, arguments: dict[str, object], message: str) -> None:

@@ -93,6 +93,13 @@ class Recipe:
         None, "loss", "layers whose features are kept near the photo's (relu4_2, or the network's counterpart)"
     )
     content_weights: tuple[float, ...] = flag((2.0,), "loss", "one number a content layer")
+    content_norm: str = flag(
+        "none",
+        "loss",
+        "instance: the content layers' features are brought to the photo's mean and variance first, so that they tell "
+        "what is where, and leave to the style terms how strongly it answers; none: the papers' distance",
+        ("none", "instance"),
+    )
     tv_weight: float = flag(1.0, "loss", "total variation: the higher, the smoother", least=0)
     diversity_weight: float = flag(
         0.0, "loss", "how much two pictures of one photo are asked to differ (Ulyanov et al. 2017)", least=0

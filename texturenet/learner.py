@@ -56,6 +56,7 @@ def perceptual_loss(recipe: Recipe, encoder: Encoder, texture: Tensor, with_phot
         recipe.content_weights if with_photos else (),
         recipe.tv_weight,
         recipe.loss_scale,
+        content_norm=recipe.content_norm,
     )
 
 
