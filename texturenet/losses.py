@@ -15,8 +15,8 @@ photo does, which its Gram matrices ask for and the content term forbids. In a m
 term was that alone, and weighting it up made the strokes paler before it brought the photo back. With
 `content_norm="instance"` each channel's mean and variance, which are the style terms' to set, are brought to the
 photo's before the two are compared; what is left is what is where. (Park and Lee 2019, arXiv 1812.02342, section 3.3,
-compare normalised features; scaled to the photo's own, a channel counts as much as it does in the photo.) After 1,000
-steps from the same weights mosaic's style term was half of what it had been, and faces, joints and letters came back.
+compare normalised features; scaled to the photo's own, a channel counts as much as it does in the photo.) 1,000 steps
+under it halved that mosaic's style term, and brought faces, joints and letters back.
 
 Everything here is float32, whatever the features' type: Gram sums exceed what half precision holds.
 """
@@ -70,14 +70,15 @@ def style_loss(grams: Tensor, target: Tensor, scale: str = "raw") -> Tensor:
 def content_loss(features: Tensor, target: Tensor, scale: str = "raw", norm: str = "none") -> Tensor:
     """Mean squared distance of features to `target`, both (B, C, H, W), averaged over the batch; a scalar.
 
-    norm  a key of `CONTENT_NORMS`. With "instance" the relative distance is 2 for features that have nothing to do with
+    norm  one of `CONTENT_NORMS`. With "instance" the relative distance is 2 for features that have nothing to do with
           the target, and 4 at most.
     """
     features, target = features.float(), target.float()
-    variance = target.var(dim=(1, 2, 3))
     if norm == "instance":
         features = with_statistics(features, target)
         variance = target.var(dim=(2, 3)).mean(dim=1) + _EPS
+    else:
+        variance = target.var(dim=(1, 2, 3))
     distance = (features - target).square().mean(dim=(1, 2, 3))
     return (distance / variance if scale == "relative" else distance).mean()
 
@@ -154,14 +155,13 @@ class PerceptualLoss(nn.Module):
         content_norm: str = "none",
     ) -> None:
         super().__init__()
-        if scale not in LOSS_SCALES:
-            raise ValueError(f"unknown loss_scale {scale!r}; choose from {', '.join(LOSS_SCALES)}")
-        if gram_normalization not in GRAM_NORMALIZATIONS:
-            raise ValueError(
-                f"unknown gram_normalization {gram_normalization!r}; choose from {', '.join(GRAM_NORMALIZATIONS)}"
-            )
-        if content_norm not in CONTENT_NORMS:
-            raise ValueError(f"unknown content_norm {content_norm!r}; choose from {', '.join(CONTENT_NORMS)}")
+        for name, value, known in (
+            ("loss_scale", scale, LOSS_SCALES),
+            ("gram_normalization", gram_normalization, GRAM_NORMALIZATIONS),
+            ("content_norm", content_norm, CONTENT_NORMS),
+        ):
+            if value not in known:
+                raise ValueError(f"unknown {name} {value!r}; choose from {', '.join(known)}")
         self.encoder, self.scale, self.normalization = encoder, scale, gram_normalization
         self.content_norm = content_norm
         self.style_weights = _weights("style", encoder.resolve(style_layers), style_weights)
