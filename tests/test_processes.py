@@ -67,6 +67,25 @@ def test_two_processes_are_one(workshop: Path) -> None:
         assert torch.allclose(first, second, rtol=1e-4, atol=1e-4 * float(first.abs().max()) + 1e-8)
 
 
+def test_nothing_of_the_others_is_left_afterwards() -> None:
+    """A thread of gloo's that outlives the group can end the process with SIGABRT while the interpreter shuts down."""
+    script = """if True:
+        from pathlib import Path
+        import torch
+        from texturenet import processes
+        names = lambda: {(task / "comm").read_text().strip() for task in Path("/proc/self/task").iterdir()}
+        with processes.joined(torch.device("cpu"), 60):
+            weight = torch.ones(1, requires_grad=True)
+            weight.backward()
+            torch.optim.Adam([weight]).step()
+            assert any("gloo" in name for name in names())
+        left = [name for name in names() if "gloo" in name]
+        assert not left, left
+    """
+    place = {"RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "localhost", "MASTER_PORT": "0"}
+    subprocess.run([sys.executable, "-c", script], cwd=ROOT, env=ENVIRONMENT | place, timeout=60, check=True)
+
+
 @pytest.mark.slow
 def test_killed_process_is_started_again_and_the_run_finishes(workshop: Path) -> None:
     words = ("--iterations", 60, "--save_every", 5)

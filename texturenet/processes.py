@@ -9,6 +9,7 @@ backward pass, and a step is free to paint twice (`stability_weight`) or in part
 from __future__ import annotations
 
 import contextlib
+import importlib
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -109,6 +110,10 @@ def joined(device: torch.device, patience: float) -> Iterator[Processes]:
     backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
     restarts = int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"))
     span = timedelta(seconds=patience)
+    # Its functions take the process group there is as a default argument, once and for all. Imported within, as by an
+    # optimizer's first step, it would keep the group and its threads past the end, and one of them, wanting the
+    # interpreter while that shuts down, ends the process with SIGABRT (torch 2.13, seldom).
+    importlib.import_module("torch.distributed.nn.functional")
     with _one_line():
         store, rank, size = next(dist.rendezvous("env://", timeout=span))  # type: ignore[attr-defined]
         # torchrun keeps one store over its restarts: without a prefix of its own, a process that is early finds the
