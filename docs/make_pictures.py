@@ -91,20 +91,16 @@ def controls(style: Stylizer) -> None:
     row("where", where)
 
 
-def texture() -> None:
-    """A texture, a sample of it, and four of that sample side by side."""
-    (path,) = styles.textures()
+def textures() -> None:
+    """Every texture that ships, a sample of it, and four of that sample side by side."""
     side = 2 * TILE - 2 * TILE % 32  # a size that the network makes without cropping, so that it tiles
-    sample = Stylizer(path).synthesize(side, side)
-    tiling = images.resize(sample.repeat(1, 1, 2, 2), (side, side))
-    row(
-        "texture",
-        [
-            ("the texture", images.resize(learned(path), (side, side))),
-            (f"--size {side}x{side}", sample),
-            ("four of them, half as large", tiling),
-        ],
-    )
+    rows = []
+    for path in styles.textures():
+        sample = Stylizer(path).synthesize(side, side)
+        tiling = images.resize(sample.repeat(1, 1, 2, 2), (side, side))
+        rows.append([images.resize(learned(path), (side, side)), sample, tiling])
+    sheet = images.sheet(rows, ["the texture", f"--size {side}x{side}", "four of them, half as large"])
+    images.save_image(sheet, ROOT / "docs" / "texture.jpg", quality=80)
 
 
 def style_size(sizes: Sequence[Stylizer]) -> None:
@@ -126,7 +122,7 @@ def main() -> None:
         return
     style = Stylizer("mosaic")
     gallery()
-    texture()
+    textures()
     controls(style)
 
 
