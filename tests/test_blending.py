@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from texturenet.blending import blend, enlarge, keep_chroma, luma, match_colors, paint_with, within
+from texturenet.blending import blend, enlarge, keep_chroma, paint_with, within
+from texturenet.colors import luma, match_colors
 
 
 def negative(photo: Tensor) -> Tensor:

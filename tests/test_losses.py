@@ -4,7 +4,9 @@ from conftest import OneConv, picture
 from hypothesis import given
 from hypothesis import strategies as st
 
+from texturenet.colors import match_colors
 from texturenet.losses import (
+    CONTENT_COLORS,
     CONTENT_NORMS,
     GRAM_NORMALIZATIONS,
     LOSS_SCALES,
@@ -102,6 +104,20 @@ def test_content_up_to_the_statistics_of_each_channel(one_conv: OneConv) -> None
     assert loss(image, target)["content/conv"] == pytest.approx(expected.item())
 
 
+def test_content_in_the_colours_of_the_texture(one_conv: OneConv) -> None:
+    """The photo in the texture's palette costs no content then, and the photo itself does; style is what it was."""
+    layers = (["conv"], [3.0], ["conv"], [2.0])
+    photo, texture = 0.4 + 0.2 * picture(16, 18, 1, batch=2), 0.5 * picture(24, 20)
+    recoloured = match_colors(texture, photo)
+    loss, papers = (
+        PerceptualLoss(one_conv, texture, *layers, content_colors=colors) for colors in CONTENT_COLORS[::-1]
+    )
+    terms, others = (each(recoloured, each.content_features(photo)) for each in (loss, papers))
+    assert terms["content/conv"] == 0 < others["content/conv"]
+    assert terms["style/conv"] == others["style/conv"]
+    assert loss(photo, loss.content_features(photo))["content/conv"] > 0
+
+
 @pytest.mark.parametrize("scale", LOSS_SCALES)
 @pytest.mark.parametrize("norm", CONTENT_NORMS)
 def test_a_picture_of_one_colour_has_a_gradient(scale: str, norm: str) -> None:
@@ -132,6 +148,7 @@ def test_batch_is_the_mean_of_its_pictures(one_conv: OneConv) -> None:
         ({"scale": "loud"}, "choose from relative, raw"),
         ({"gram_normalization": "x"}, ", ".join(GRAM_NORMALIZATIONS)),
         ({"content_norm": "x"}, ", ".join(CONTENT_NORMS)),
+        ({"content_colors": "x"}, ", ".join(CONTENT_COLORS)),
     ],
 )
 def test_bad_arguments(one_conv: OneConv, arguments: dict[str, object], message: str) -> None:

@@ -16,6 +16,7 @@ noise              of which shape the noise is, and its values, without torch
 generators         Pyramid and Residual, the trained networks; `make_noise`
 torchfile          files of torch.save from anyone, read as data
 perceptual         frozen encoders with named layers: vgg19, vgg16, resnet18, squeezenet, lite
+colors             luma, and a picture in another's palette
 losses             gram, content, style, total variation; `PerceptualLoss(encoder)`
 metrics            rmse, psnr, ssim, diversity, flicker
 artefacts          grids, borders, colour veils and clipping, as numbers

@@ -15,10 +15,11 @@ import torch
 from skimage.color import rgb2lab
 from torch import Tensor
 
+from texturenet.colors import luma
+
 BAND = 8  # px: of a border
 FREQUENCY_WIDTH = 1 / 32  # cycles per px: how far from the frequency of a grid still counts
 HALF_STEP = 0.5 / 255  # of an 8-bit file: nearer to 0 or 1 than that is saved as 0 or 1
-_LUMA = (0.2126, 0.7152, 0.0722)  # ITU-R BT.709, sRGB's primaries
 
 
 class GridEnergy(NamedTuple):
@@ -46,9 +47,9 @@ def grid_energy(image: Tensor, period: int) -> GridEnergy:
     if min(height, width) < 8:
         raise ValueError(f"the energy of grids takes a picture of 8x8 px or more, not {width}x{height}")
     window = torch.outer(*(torch.hann_window(side, dtype=torch.float64) for side in (height, width)))
-    luma = _luma(image)
-    luma = luma - (luma * window).sum((1, 2), keepdim=True) / window.sum()
-    power = torch.fft.fft2(luma * window).abs().square()  # (B, H, W)
+    light = _luma(image)
+    light = light - (light * window).sum((1, 2), keepdim=True) / window.sum()
+    power = torch.fft.fft2(light * window).abs().square()  # (B, H, W)
     power = power / power.sum((1, 2), keepdim=True).clamp_min(1e-12 * window.sum() ** 2)  # rounding is no grid
     rows, columns = (torch.fft.fftfreq(side, dtype=torch.float64).abs() for side in (height, width))
 
@@ -64,8 +65,8 @@ def border_gradient(image: Tensor, band: int = BAND) -> float:
 
     The band is narrowed to a quarter of the shorter side. 1 for a flat picture, infinite for a flat middle.
     """
-    luma = _luma(image)
-    energy = luma.diff(dim=2)[:, :-1].square() + luma.diff(dim=1)[..., :-1].square()  # (B, H - 1, W - 1)
+    light = _luma(image)
+    energy = light.diff(dim=2)[:, :-1].square() + light.diff(dim=1)[..., :-1].square()  # (B, H - 1, W - 1)
     border = _border(energy.shape[1], energy.shape[2], band)
     ratios = [ratio(float(one[border].mean()), float(one[~border].mean())) for one in energy]
     return sum(ratios) / len(ratios)
@@ -120,7 +121,7 @@ def ratio(value: float, reference: float) -> float:
 
 def _luma(image: Tensor) -> Tensor:
     """(B, 3, H, W) -> (B, H, W) float64 on the CPU."""
-    return torch.einsum("bchw,c->bhw", image.detach().cpu().double(), torch.tensor(_LUMA, dtype=torch.float64))
+    return luma(image.detach().cpu().double())[:, 0]
 
 
 def _lab(image: Tensor) -> np.ndarray:

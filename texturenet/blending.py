@@ -14,8 +14,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from texturenet import images
+from texturenet.colors import luma, match_colors
 
-LUMA = (0.2126, 0.7152, 0.0722)  # of R'G'B', ITU-R BT.709
 # The base that detail stands out from: radius in px of the working size, and the variance of luma that counts as flat.
 # Of the pairs 1..4 px, 1e-4..1e-2 and of a plain difference of sizes, this one brought back eyes and lettering without
 # a second line along every edge.
@@ -77,12 +77,6 @@ def within(mask: Tensor, inside: Tensor, outside: Tensor) -> Tensor:
 # ------------------------------------------------------------------------------------------------------------- colours
 
 
-def luma(image: Tensor) -> Tensor:
-    """(B, 3, H, W) -> (B, 1, H, W), the weighted sum of the encoded channels."""
-    weights = image.new_tensor(LUMA).view(1, 3, 1, 1)
-    return (image * weights).sum(dim=1, keepdim=True)
-
-
 def keep_chroma(photo: Tensor, painting: Tensor) -> Tensor:
     """The painting's luma with the photo's chroma (luminance-only transfer, Gatys et al. 2016, arXiv 1606.05897, 4).
 
@@ -93,35 +87,6 @@ def keep_chroma(photo: Tensor, painting: Tensor) -> Tensor:
     chroma = photo - luma(photo)
     times = torch.where(chroma > 0, 1 - light, light) / chroma.abs().clamp(min=1e-6)  # that each channel may be added
     return (light + chroma * times.amin(dim=1, keepdim=True).clamp(max=1)).clamp(0, 1)
-
-
-def match_colors(photo: Tensor, painting: Tensor) -> Tensor:
-    """The painting in the photo's colours: the linear map that gives it their mean and covariance.
-
-    The Monge-Kantorovich map of two Gaussians (Pitie and Kokaram 2007, eq. 13), of all that reach it the one that moves
-    colours least. Matching the histogram of each channel alone leaves blues and pinks in a photo that has none.
-    """
-    source, target = (_sample(image) for image in (painting, photo))
-    flat = 1e-6 * torch.eye(3, dtype=torch.float64, device=photo.device)  # a grey picture has no inverse
-    a, b = torch.cov(source) + flat, torch.cov(target) + flat
-    root, inverse = _power(a, 0.5), _power(a, -0.5)
-    change = inverse @ _power(root @ b @ root, 0.5) @ inverse
-    shift = target.mean(dim=1) - change @ source.mean(dim=1)
-    matched = torch.einsum("dc,bchw->bdhw", change.to(painting), painting) + shift.to(painting).view(1, 3, 1, 1)
-    return matched.clamp(0, 1)
-
-
-def _sample(image: Tensor) -> Tensor:
-    """Pixels of a regular grid, enough for a mean and a covariance: float64 (3, about a million at most)."""
-    every = -(-max(image.shape[-2:]) // 1024)
-    return image[..., ::every, ::every].transpose(0, 1).flatten(1).double()
-
-
-def _power(matrix: Tensor, exponent: float) -> Tensor:
-    """Of a symmetric positive matrix."""
-    values, vectors = torch.linalg.eigh(matrix)
-    power: Tensor = (vectors * values.clamp(min=1e-12) ** exponent) @ vectors.mT
-    return power
 
 
 PRESERVE: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"luma": keep_chroma, "hist": match_colors}

@@ -100,6 +100,13 @@ class Recipe:
         "what is where, and leave to the style terms how strongly it answers; none: the papers' distance",
         ("none", "instance"),
     )
+    content_colors: str = flag(
+        "photo",
+        "loss",
+        "whose colours the content layers ask for; texture: they are compared with the photo in the texture's palette, "
+        "photo: with the photo itself, as in the papers",
+        ("photo", "texture"),
+    )
     tv_weight: float = flag(1.0, "loss", "total variation: the higher, the smoother", least=0)
     diversity_weight: float = flag(
         0.0, "loss", "how much two pictures of one photo are asked to differ (Ulyanov et al. 2017)", least=0

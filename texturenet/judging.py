@@ -73,7 +73,7 @@ def open_judged(
         encoder_key(encoder),
         loss_function.style_weights,
         loss_function.content_weights,
-        [recipe.tv_weight, recipe.loss_scale, recipe.content_norm],
+        [recipe.tv_weight, recipe.loss_scale, recipe.content_norm, recipe.content_colors],
     )
     return Judged(fields["name"], stylizer, recipe, texture, loss_function, key)
 

@@ -57,6 +57,7 @@ def perceptual_loss(recipe: Recipe, encoder: Encoder, texture: Tensor, with_phot
         recipe.tv_weight,
         recipe.loss_scale,
         content_norm=recipe.content_norm,
+        content_colors=recipe.content_colors,
     )
 
 

@@ -18,6 +18,12 @@ photo's before the two are compared; what is left is what is where. (Park and Le
 compare normalised features; scaled to the photo's own, a channel counts as much as it does in the photo.) 1,000 steps
 under it halved that mosaic's style term, and brought faces, joints and letters back.
 
+They contradict each other in colour too: photos with red and blue exchanged, and nothing else, are off by half of the
+variance of relu4_2 of `lite`, with the norm, as much as after a blur of 1 px. With `content_colors="texture"` content
+terms compare with the photo in the texture's palette, so that they ask for its shapes, its light, and differences in
+colour where it has them. (Gatys et al. 2016, arXiv 1606.05897, section 4.1, give the texture the photo's, to keep its
+colours.) Comparing both in grey was tried: a network then hides its texture in colours of one light, over a pale photo.
+
 Everything here is float32, whatever the features' type: Gram sums exceed what half precision holds.
 """
 
@@ -29,8 +35,11 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
+from texturenet.colors import match_colors
+
 LOSS_SCALES = ("relative", "raw")
 CONTENT_NORMS = ("none", "instance")
+CONTENT_COLORS = ("photo", "texture")
 _EPS = 1e-8  # of a variance, for a picture of one colour
 
 # What a Gram matrix is divided by, for C channels at N = H W positions.
@@ -139,6 +148,7 @@ class PerceptualLoss(nn.Module):
     scale                     "relative" or "raw", see above
     gram_normalization        a key of `GRAM_NORMALIZATIONS`
     content_norm              "none" or "instance", see above
+    content_colors            "photo" or "texture", see above
     """
 
     def __init__(
@@ -153,17 +163,20 @@ class PerceptualLoss(nn.Module):
         scale: str = "relative",
         gram_normalization: str = "chw",
         content_norm: str = "none",
+        content_colors: str = "photo",
     ) -> None:
         super().__init__()
         for name, value, known in (
             ("loss_scale", scale, LOSS_SCALES),
             ("gram_normalization", gram_normalization, GRAM_NORMALIZATIONS),
             ("content_norm", content_norm, CONTENT_NORMS),
+            ("content_colors", content_colors, CONTENT_COLORS),
         ):
             if value not in known:
                 raise ValueError(f"unknown {name} {value!r}; choose from {', '.join(known)}")
         self.encoder, self.scale, self.normalization = encoder, scale, gram_normalization
         self.content_norm = content_norm
+        self.palette = texture if content_colors == "texture" else None
         self.style_weights = _weights("style", encoder.resolve(style_layers), style_weights)
         self.content_weights = _weights("content", encoder.resolve(content_layers), content_weights)
         self.tv_weight = tv_weight
@@ -174,7 +187,9 @@ class PerceptualLoss(nn.Module):
     @torch.no_grad()
     def content_features(self, photo: Tensor) -> dict[str, Tensor]:
         """What the content terms compare with: features of the photo (B, 3, H, W), without a graph."""
-        return self.encoder(photo, self.content_weights) if self.content_weights else {}
+        if not self.content_weights:
+            return {}
+        return self.encoder(photo if self.palette is None else match_colors(self.palette, photo), self.content_weights)
 
     def forward(
         self, image: Tensor, content: dict[str, Tensor] | None = None, style_factor: float = 1.0

@@ -281,6 +281,7 @@ TRAIN_PRESETS: dict[str, dict[str, Any]] = {
         "style_weights": (3.0, 3.0, 4.0, 4.0, 3.0),
         "content_weights": (4.0,),
         "content_norm": "instance",
+        "content_colors": "texture",
         "tv_weight": 1.0,
         "noise_factor": 0.5,
         "noise_range": (0.0, 2.0),
