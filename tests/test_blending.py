@@ -38,11 +38,6 @@ def test_strength_from_photo_to_painting(photo: Tensor, painting: Tensor) -> Non
             blend(photo, painting, wrong)
 
 
-def test_luma_of_the_primaries() -> None:
-    assert luma(colour(0, 1, 0)).item() == pytest.approx(0.7152)
-    assert luma(colour(0.3, 0.3, 0.3)).item() == pytest.approx(0.3)
-
-
 def test_chroma_of_the_photo_at_the_luma_of_the_painting() -> None:
     kept = keep_chroma(colour(0.5, 0.4, 0.4), colour(0.1, 0.6, 0.7))
     change = luma(colour(0.1, 0.6, 0.7)) - luma(colour(0.5, 0.4, 0.4))
@@ -68,20 +63,6 @@ def test_luma_is_the_paintings_everywhere_and_no_hue_turns(seed: int) -> None:
     cosine = torch.nn.functional.cosine_similarity(before, after, dim=1)
     assert (cosine[after.norm(dim=1) > 1e-3] > 0.999).all()
     assert (after.norm(dim=1) <= before.norm(dim=1) + 1e-5).all()
-
-
-def test_matched_colors_have_the_photos_mean_and_covariance() -> None:
-    photo, painting = 0.4 + 0.2 * picture(64, 64), 0.1 + 0.6 * picture(48, 80, seed=1)  # nothing to clip
-    matched = match_colors(photo, painting)
-    assert matched.shape == painting.shape
-    for statistic in (lambda x: x.mean(dim=1), torch.cov):
-        torch.testing.assert_close(statistic(matched[0].flatten(1)), statistic(photo[0].flatten(1)), atol=1e-4, rtol=0)
-
-
-def test_matching_a_picture_to_itself_changes_nothing(photo: Tensor) -> None:
-    torch.testing.assert_close(match_colors(photo, photo), photo, atol=1e-4, rtol=0)
-    grey = photo.mean(dim=1, keepdim=True).expand_as(photo)
-    assert torch.isfinite(match_colors(grey, photo)).all() and torch.isfinite(match_colors(photo, grey)).all()
 
 
 def test_mask_is_exact_inside_and_outside(photo: Tensor, painting: Tensor) -> None:
