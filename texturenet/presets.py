@@ -279,7 +279,7 @@ TRAIN_PRESETS: dict[str, dict[str, Any]] = {
         "image_size": 192,
         "style_size": 256,
         "style_weights": (3.0, 3.0, 4.0, 4.0, 3.0),
-        "content_weights": (4.0,),
+        "content_weights": (2.0,),
         "content_norm": "instance",
         "content_colors": "texture",
         "tv_weight": 1.0,
