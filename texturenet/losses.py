@@ -21,8 +21,9 @@ under it halved that mosaic's style term, and brought faces, joints and letters 
 They contradict each other in colour too: photos with red and blue exchanged, and nothing else, are off by half of the
 variance of relu4_2 of `lite`, with the norm, as much as after a blur of 1 px. With `content_colors="texture"` content
 terms compare with the photo in the texture's palette, so that they ask for its shapes, its light, and differences in
-colour where it has them. (Gatys et al. 2016, arXiv 1606.05897, section 4.1, give the texture the photo's, to keep its
-colours.) Comparing both in grey was tried: a network then hides its texture in colours of one light, over a pale photo.
+colour where it has them. (Gatys et al. 2016, arXiv 1606.05897, match colours the other way: the texture takes the
+photo's, to keep them.) Comparing both in grey was tried: a network then hides its texture in colours of one light, over
+a pale photo.
 
 Everything here is float32, whatever the features' type: Gram sums exceed what half precision holds.
 """
@@ -35,7 +36,7 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from texturenet.colors import match_colors
+from texturenet.colors import in_palette, palette_of
 
 LOSS_SCALES = ("relative", "raw")
 CONTENT_NORMS = ("none", "instance")
@@ -176,7 +177,7 @@ class PerceptualLoss(nn.Module):
                 raise ValueError(f"unknown {name} {value!r}; choose from {', '.join(known)}")
         self.encoder, self.scale, self.normalization = encoder, scale, gram_normalization
         self.content_norm = content_norm
-        self.palette = texture if content_colors == "texture" else None
+        self.palette = palette_of(texture) if content_colors == "texture" else None
         self.style_weights = _weights("style", encoder.resolve(style_layers), style_weights)
         self.content_weights = _weights("content", encoder.resolve(content_layers), content_weights)
         self.tv_weight = tv_weight
@@ -189,7 +190,7 @@ class PerceptualLoss(nn.Module):
         """What the content terms compare with: features of the photo (B, 3, H, W), without a graph."""
         if not self.content_weights:
             return {}
-        return self.encoder(photo if self.palette is None else match_colors(self.palette, photo), self.content_weights)
+        return self.encoder(photo if self.palette is None else in_palette(self.palette, photo), self.content_weights)
 
     def forward(
         self, image: Tensor, content: dict[str, Tensor] | None = None, style_factor: float = 1.0
