@@ -1,6 +1,7 @@
 """What several tests share: a network of one layer, small pictures, and the door of the stylizer."""
 
 import importlib.util
+import signal
 import subprocess
 import sys
 from collections.abc import Iterable
@@ -20,6 +21,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--fuzz", type=int, default=0, metavar="N", help="N new damaged files for each test of test_fuzz.py"
     )
+
+
+def pytest_configure() -> None:
+    # A shell starts its background jobs with Ctrl-C ignored, and what they start inherits that.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 class OneConv:

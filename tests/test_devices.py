@@ -1,6 +1,9 @@
+from itertools import product
+
 import pytest
 import torch
 
+from texturenet import devices
 from texturenet.devices import describe, free_memory, place, resolve_device, resolve_precision, used_memory
 
 
@@ -20,10 +23,28 @@ def test_what_there_is_not(wanted: str, message: str) -> None:
 
 def test_precision_follows_the_chip(monkeypatch: pytest.MonkeyPatch) -> None:
     cpu = torch.device("cpu")
-    for has_amx, expected in ((True, torch.bfloat16), (False, torch.float32)):
+    for has_amx, has_avx512, gains in product((False, True), repeat=3):
         monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda has_amx=has_amx: has_amx)
-        assert resolve_precision("auto", cpu) == expected
+        monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda has_avx512=has_avx512: has_avx512)
+        monkeypatch.setattr(devices, "gains_from_bf16", lambda gains=gains: gains)
+        half = has_amx or (has_avx512 and gains)
+        assert resolve_precision("auto", cpu) == (torch.bfloat16 if half else torch.float32)
     assert resolve_precision("fp16", cpu) == torch.float16
+
+
+@pytest.mark.parametrize("ratio", [0.6, 2.9])  # of the rates of a Xeon's and of an EPYC's products
+def test_avx512_is_taken_where_it_gains(ratio: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0.0
+
+    class Product(torch.Tensor):
+        def __matmul__(self, other: torch.Tensor) -> torch.Tensor:
+            nonlocal now
+            now += 1 / ratio if other.dtype == torch.bfloat16 else 1
+            return other
+
+    monkeypatch.setattr(torch, "ones", lambda *shape, dtype: torch.zeros(shape, dtype=dtype).as_subclass(Product))
+    monkeypatch.setattr(devices.time, "perf_counter", lambda: now)
+    assert devices.gains_from_bf16.__wrapped__() == (ratio > 1)
 
 
 def test_place_sets_the_layout() -> None:

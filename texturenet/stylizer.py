@@ -44,8 +44,8 @@ class Stylizer:
                 ships
     device      where to run; an ONNX file runs on the CPU
     max_memory  bytes that this process may hold on the device; None: nine tenths of what is free. A picture that takes
-                more is painted by computing parts of the network several times (see tiles.py), the same to 1e-5,
-                and one line on stderr says so
+                more is painted by computing parts of the network several times (see tiles.py), the same to 1e-5
+                (in bf16 to its rounding), and one line on stderr says so
     precision   "auto", "fp32", "bf16" or "fp16": what convolutions compute in; see `devices.resolve_precision`. The
                 picture differs by less than 1/255 on average. An ONNX file has its own
     Raises ValueError, one line, for a file that is none and for a name that does not ship.
