@@ -5,8 +5,8 @@ import torch
 from conftest import picture
 from torch import nn
 
-from texturenet.classifier import Classifier, fold, normalise_activations
-from texturenet.perceptual import random_encoder
+from texturenet.classifier import Classifier, fold, normalise_activations, unfold
+from texturenet.perceptual import load_encoder, random_encoder
 
 
 @pytest.fixture
@@ -44,6 +44,20 @@ def test_folding_is_exact(classifier: Classifier) -> None:
     assert torch.allclose(folded, features, rtol=1e-4, atol=1e-5)
     assert encoder.layers == random_encoder("lite").layers
     assert all(torch.equal(value, before[name]) for name, value in classifier.state_dict().items())
+
+
+def test_unfolding_is_folding_backwards() -> None:
+    encoder = load_encoder("lite")
+    torch.manual_seed(0)
+    begun, pictures = Classifier(5), picture(32, 32, 1, batch=4)
+    unfold(begun, encoder, pictures)
+    begun.eval()
+    with torch.no_grad():
+        expected = encoder(pictures, ["relu5_1"])["relu5_1"]
+        assert torch.allclose(begun.features(pictures), expected, rtol=1e-3, atol=1e-3 * expected.max())
+        assert torch.allclose(fold(begun)(pictures, ["relu5_1"])["relu5_1"], expected, atol=1e-3 * expected.max())
+        lengths = begun.chain["conv4_2"].weight.flatten(1).norm(dim=1)
+    assert torch.allclose(lengths, torch.tensor(2.0).sqrt())
 
 
 def test_activations_are_one_after_normalisation(classifier: Classifier) -> None:

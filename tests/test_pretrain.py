@@ -13,7 +13,7 @@ from test_labelled import save_archive, save_folders
 
 from texturenet import images, pretrain, pretrainer
 from texturenet.files import find_images
-from texturenet.perceptual import load_encoder
+from texturenet.perceptual import LITE_FILE, load_encoder
 
 TINY = ["--epochs", "1", "--batch_size", "4", "--image_sizes", "16", "--held_out", "4", "--learning_rate", "0.02"]
 
@@ -83,6 +83,16 @@ def test_it_goes_on_after_ctrl_c(
     assert [json.loads(line)["step"] for line in out.with_suffix(".jsonl").read_text().splitlines()] == [1, 2]
 
 
+def test_it_goes_on_from_weights_under_attack(command: Callable[..., int], tmp_path: Path) -> None:
+    """With hardly any learning rate it ends with the features that it was begun with."""
+    out, begun_with = tmp_path / "out" / "own.pt", LITE_FILE
+    words = ["--data", save_folders(tmp_path / "data"), "--start_from", begun_with, "--attack", 3]
+    assert command(*words, "--learning_rate", 1e-9) == 0
+    before, after = (load_encoder("lite", path).chain["conv1_1"].weight.flatten(1) for path in (begun_with, out))
+    assert torch.nn.functional.cosine_similarity(before, after).min() > 0.99
+    assert json.loads(out.with_suffix(".jsonl").read_text().splitlines()[0])["step"] == 1
+
+
 def test_bad_input_is_one_line(command: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     data = save_folders(tmp_path / "data")
     (tmp_path / "note.txt").write_text("no picture")
@@ -97,6 +107,8 @@ def test_bad_input_is_one_line(command: Callable[..., int], tmp_path: Path, caps
         (["--data", data, "-o", tmp_path / "taken.pt"], "taken.pt exists and is kept"),
         (["--data", data, "-o", tmp_path / "note.txt" / "own.pt"], "could not be saved"),
         (["--data", data, "--device", "gpu"], "unknown device 'gpu'"),
+        (["--data", data, "--start_from", tmp_path / "nowhere.pt"], "no perceptual weights at"),
+        (["--data", data, "--start_from", tmp_path / "note.txt"], "is not a file of network weights"),
     ]
     for words, message in cases:
         assert command(*words) == 2

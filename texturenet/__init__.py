@@ -63,6 +63,7 @@ sweeps             sheets over noise, seeds, and short training runs
 evaluate           the command line of all these: `python -m texturenet.evaluate matched|curve|synthesis|...`
 labelled           pictures with classes -> repeatable batches
 classifier         what `lite` is taken from: batch norm folded, activations made 1
+adversarial        pictures on which it errs, to train it with
 pretrainer         the training loop of the classifier
 pretrain           the command line of these: `python -m texturenet.pretrain`
 processes          several processes that train one style, as torchrun starts them

@@ -36,6 +36,8 @@ class Classifier(nn.Module):
                 width = layer.out_channels
                 layers[name.replace("conv", "norm")] = nn.BatchNorm2d(width)
         self.chain = nn.ModuleDict(layers)
+        # Without it, channels of unlike sizes learn at unlike rates.
+        self.standardise = nn.BatchNorm1d(width, affine=False)
         self.dropout, self.scores = nn.Dropout(dropout), nn.Linear(width, classes)
 
     def features(self, pictures: Tensor) -> Tensor:
@@ -47,7 +49,7 @@ class Classifier(nn.Module):
         return x
 
     def forward(self, pictures: Tensor) -> Tensor:
-        scores: Tensor = self.scores(self.dropout(self.features(pictures).mean((2, 3))))
+        scores: Tensor = self.scores(self.dropout(self.standardise(self.features(pictures).mean((2, 3)))))
         return scores
 
 
@@ -62,6 +64,31 @@ def fold(classifier: Classifier, source: str = "pretrain") -> Encoder:
         else:
             chain[name] = layer
     return Encoder(NAME, chain, PREPROCESSING, source)
+
+
+@torch.no_grad()
+def unfold(classifier: Classifier, encoder: Encoder, pictures: Tensor) -> None:
+    """Begin a classifier, in place, with the features of a network of the same layers: the inverse of `fold`.
+
+    pictures  (B, 3, H, W) in [0, 1], on which the statistics of batch norm are measured
+    Filters get the length that drawn ones have: behind batch norm it decides nothing but how fast they learn.
+    """
+    x = (pictures - encoder.mean) / encoder.std
+    for name, layer in encoder.chain.items():
+        if isinstance(layer, nn.Conv2d):
+            conv, norm = classifier.chain[name], classifier.chain[name.replace("conv", "norm")]
+            assert isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d)
+            assert layer.bias is not None and conv.bias is not None
+            drawn = (2 * layer.in_channels / layer.out_channels) ** 0.5  # Kaiming's, of 3x3 filters, fan out
+            gain = layer.weight.flatten(1).norm(dim=1).clamp_min(1e-6) / drawn
+            conv.weight.copy_(layer.weight / gain[:, None, None, None])
+            conv.bias.zero_()
+            variance, mean = torch.var_mean(conv(x), (0, 2, 3))
+            norm.running_mean, norm.running_var = mean, variance
+            norm.weight.copy_(gain * (variance + norm.eps).sqrt())
+            norm.bias.copy_(layer.bias + gain * mean)
+        x = layer(x)
+    nn.init.zeros_(classifier.scores.weight)  # what is begun with is not to be spoiled by errors of chance
 
 
 @torch.no_grad()

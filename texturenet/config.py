@@ -164,6 +164,13 @@ class PretrainRecipe:
     weight_decay: float = flag(5e-4, "training", "on weights; none on biases and batch norm", least=0)
     label_smoothing: float = flag(0.1, "training", "share of the target that is spread over all classes", least=0)
     dropout: float = flag(0.1, "training", "share of the features that the last layer does not see", least=0)
+    attack: float = flag(
+        0.0,
+        "training",
+        "how far each value of a picture is moved so that the network errs, in 1/255; 3 makes lite's features; 0: none",
+        least=0,
+    )
+    start_from: Path | None = flag(None, "training", "weights to begin with, of `lite` or like it (default: drawn)")
     seed: int = flag(0, "training", "of weights and crops: the same seed gives the same run", least=0)
 
     image_sizes: tuple[int, ...] = flag((64,), "pictures", "sides of the training crops, px; each step draws one")

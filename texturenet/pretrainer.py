@@ -19,12 +19,14 @@ from torch import Tensor
 from torch.nn import functional
 
 from texturenet import labelled, torchfile
-from texturenet.classifier import Classifier
+from texturenet.adversarial import perturbed
+from texturenet.classifier import NAME, Classifier, unfold
 from texturenet.config import PretrainRecipe, to_plain
 from texturenet.devices import place, resolve_precision
 from texturenet.files import write_whole
 from texturenet.labelled import Labelled
 from texturenet.monitor import Listener, StepEvent
+from texturenet.perceptual import load_encoder
 
 WARMUP = 0.3  # share of the steps in which the learning rate rises
 LOG_EVERY = 10  # steps
@@ -58,6 +60,10 @@ def train(
         classifier = place(Classifier(len(pictures.classes), recipe.dropout), device).train()
         optimizer = torch.optim.SGD(_groups(classifier, recipe), lr=0.1, momentum=recipe.momentum, nesterov=True)
         scaler = torch.amp.GradScaler(device.type, enabled=dtype == torch.float16)
+        if recipe.start_from is not None and not resumed:
+            encoder = place(load_encoder(NAME, recipe.start_from), device)
+            crops, _ = next(labelled.loaded(batches, 0, 1, 0))
+            unfold(classifier, encoder, _to_network(crops, device))
         if resumed:
             classifier.load_state_dict(resumed["weights"])
             optimizer.load_state_dict(resumed["optimizer"])
@@ -82,9 +88,13 @@ def train(
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate(recipe, step, steps)
             torch.manual_seed(recipe.seed * steps + step)  # of the dropout
+            shown, labels = _to_network(crops, device), labels.to(device)
+            # In full from the first step, and it would learn nothing.
+            if radius := recipe.attack / 255 * min(1, step / (WARMUP * steps)):
+                shown = perturbed(classifier, shown, labels, radius, dtype)
             with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
-                scores = classifier(_to_network(crops, device))
-            loss = functional.cross_entropy(scores.float(), labels.to(device), label_smoothing=recipe.label_smoothing)
+                scores = classifier(shown)
+            loss = functional.cross_entropy(scores.float(), labels, label_smoothing=recipe.label_smoothing)
             optimizer.zero_grad(set_to_none=True)
             scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
             scaler.step(optimizer)
