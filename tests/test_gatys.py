@@ -48,6 +48,20 @@ def test_loss_falls(lite: Encoder, fields: dict[str, Any], share: float, init: s
     assert min(totals[-5:]) < share * totals[0]
 
 
+@pytest.mark.parametrize("line_search", ["auto", "strong_wolfe"])
+def test_a_step_too_far_is_searched(line_search: str) -> None:
+    """Towards a minimum ever more curved, where the step that curvature suggests is four times too long."""
+
+    def loss(image: Tensor, _content: object) -> dict[str, Tensor]:
+        return {"total": (image - 0.5).abs().pow(1.2).sum()}
+
+    totals: list[float] = []
+    recipe = GatysRecipe(iterations=8, line_search=line_search)
+    descend(loss, picture(8, 8), None, recipe, lambda iterate: totals.append(iterate.losses["total"]))  # type: ignore[arg-type]
+    assert totals[-1] < 0.25 * totals[0]
+    assert all(after < before for before, after in pairwise(totals[:4]))
+
+
 @pytest.mark.parametrize("optimizer", ["lbfgs", "adam"])
 def test_iterates_are_what_they_say(optimizer: str) -> None:
     """Iteration 0 is the start; each loss is that of its picture; the result is the lowest."""

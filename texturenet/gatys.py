@@ -23,6 +23,7 @@ from texturenet.presets import GatysRecipe
 SMALLEST_SIDE = 32  # px, of the coarsest size of a pyramid
 SIZE = 512  # px, longer side of a texture without a photo
 _CLIMB = 1.1  # a step to so many times the loss is searched again; lesser climbs right themselves, and searching stalls
+_SEARCH = 25  # losses that a line search may ask for; torch's own limit before 2.13
 _LBFGS_START = 1e4  # L-BFGS sees its loss begin here: torch skips curvature y.s < 1e-10, which some weights stay under
 
 
@@ -161,6 +162,7 @@ def _optimizer(pixels: Tensor, recipe: GatysRecipe) -> torch.optim.Optimizer:
             [pixels],
             lr=options["learning_rate"],
             max_iter=1,  # its history outlives a call, so a step is an iteration
+            max_eval=_SEARCH,  # torch 2.13 searches no longer; by default 5/4 of max_iter, that is, not at all
             history_size=options["history_size"],
             tolerance_grad=0,
             line_search_fn="strong_wolfe" if options["line_search"] == "strong_wolfe" else None,
