@@ -23,6 +23,7 @@ from texturenet.presets import GatysRecipe
 SMALLEST_SIDE = 32  # px, of the coarsest size of a pyramid
 SIZE = 512  # px, longer side of a texture without a photo
 _CLIMB = 1.1  # a step to so many times the loss is searched again; lesser climbs right themselves, and searching stalls
+_GAIN = 0.999  # a search that ends above it went along a direction that leads nowhere, out of [0, 1] mostly
 _SEARCH = 25  # losses that a line search may ask for; torch's own limit before 2.13
 _LBFGS_START = 1e4  # L-BFGS sees its loss begin here: torch skips curvature y.s < 1e-10, which some weights stay under
 
@@ -132,7 +133,7 @@ def _scaled(objective: _Objective) -> _Objective:
 
 
 def _step(optimizer: torch.optim.Optimizer, objective: _Objective, recipe: GatysRecipe) -> bool:
-    """One step, and the loss where it ends; whether any pixel moved."""
+    """One step, and the loss where it ends; whether it got anywhere."""
     pixels, before = objective.pixels, objective.pixels.detach().clone()
     total = objective.terms["total"]
 
@@ -152,6 +153,7 @@ def _step(optimizer: torch.optim.Optimizer, objective: _Objective, recipe: Gatys
         optimizer.param_groups[0]["line_search_fn"] = "strong_wolfe"
         step()
         optimizer.param_groups[0]["line_search_fn"] = None
+        return bool(objective.terms["total"] < _GAIN * total)
     return not torch.equal(before, pixels)
 
 
