@@ -134,6 +134,6 @@ def test_from_a_wrong_path_to_a_painting(url: str, tmp_path: Path) -> None:
     assert asked - {""} == {url.removeprefix("http://")}
     style = Stylizer(tmp_path / "checkpoints" / "swirl.pt")
     expected = style(images.open_image(tmp_path / "cat.png"))
-    # The page paints with one thread, this test with what the machine has: the sums round otherwise.
+    # The page paints with one thread, and in bf16 on a chip that gains from it: the sums round otherwise.
     apart = ImageChops.difference(Image.open(tmp_path / "result.png"), expected)
-    assert max(high for _, high in apart.getextrema()) <= 1
+    assert max(high for _, high in apart.getextrema()) <= 8
