@@ -220,7 +220,7 @@ def test_every_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pyt
         for one in cell["contenders"].values():
             assert len(one["seconds"]) == 2 and min(one["seconds"]) > 0 and one["peak"] > 0
         assert cell["limits"]["plain"]["seconds"] > 0
-    assert run["stylization"]["difference"]["mean"] < 0.02  # drawn weights, maybe in bf16
+    assert run["stylization"]["difference"]["mean"] < 0.01
     assert run["startup"]["`stylize.py --help`"]["seconds"][0] < run["startup"]["one 512x512 picture"]["seconds"][0]
     assert run["memory"]["pictures"]["count"] == 8
     assert (tmp_path / report.TABLE).read_text().count("| 96x64 |") == 2

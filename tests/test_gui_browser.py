@@ -61,7 +61,7 @@ def url(tmp_path: Path) -> Iterator[str]:
     assert b"Traceback" not in said, said.decode()
 
 
-def test_from_a_wrong_path_to_a_painting(url: str, tmp_path: Path) -> None:
+def test_from_a_wrong_path_to_a_painting(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from playwright.sync_api import Page, expect, sync_playwright
 
     expect.set_options(timeout=90_000)
@@ -132,8 +132,9 @@ def test_from_a_wrong_path_to_a_painting(url: str, tmp_path: Path) -> None:
         browser.close()
 
     assert asked - {""} == {url.removeprefix("http://")}
+    monkeypatch.undo()  # the page's program computes in what the chip is faster in
     style = Stylizer(tmp_path / "checkpoints" / "swirl.pt")
     expected = style(images.open_image(tmp_path / "cat.png"))
-    # The page paints with one thread, and in bf16 on a chip that gains from it: the sums round otherwise.
+    # The page paints with one thread, this test with what the machine has: the sums round otherwise.
     apart = ImageChops.difference(Image.open(tmp_path / "result.png"), expected)
-    assert max(high for _, high in apart.getextrema()) <= 8
+    assert max(high for _, high in apart.getextrema()) <= 1

@@ -8,23 +8,23 @@ arXiv 1906.00945; for style transfer Nakano 2019, doi 10.23915/distill.00019.4).
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 STEP = 1.25  # of the radius
 
 
-def perturbed(network: nn.Module, pictures: Tensor, labels: Tensor, radius: float, dtype: torch.dtype) -> Tensor:
-    """Pictures (B, 3, H, W) in [0, 1], each value moved by `radius` at most, on which the network errs more.
+def perturbed(scores: Callable[[Tensor], Tensor], pictures: Tensor, labels: Tensor, radius: float) -> Tensor:
+    """Pictures (B, 3, H, W) in [0, 1], each value moved by `radius` at most, of which `scores` gets more wrong.
 
     One step along the sign of the gradient from a random start: Wong, Rice and Kolter 2020 (arXiv 2001.03994,
-    algorithm 3). The network's weights get no gradient.
+    algorithm 3). No weights get a gradient.
     """
     start = torch.empty_like(pictures).uniform_(-radius, radius)
     moved = (pictures + start).clamp_(0, 1).requires_grad_()
-    with torch.autocast(pictures.device.type, dtype, enabled=dtype != torch.float32):
-        scores = network(moved)
-    (gradient,) = torch.autograd.grad(functional.cross_entropy(scores.float(), labels), moved)
+    (gradient,) = torch.autograd.grad(functional.cross_entropy(scores(moved), labels), moved)
     shift = (start + STEP * radius * gradient.sign()).clamp_(-radius, radius)
     return (pictures + shift).clamp_(0, 1)

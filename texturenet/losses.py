@@ -18,8 +18,8 @@ photo's before the two are compared; what is left is what is where. (Park and Le
 compare normalised features; scaled to the photo's own, a channel counts as much as it does in the photo.) 1,000 steps
 under it halved that mosaic's style term, and brought faces, joints and letters back.
 
-They contradict each other in colour too: photos with red and blue exchanged, and nothing else, are off by half of the
-variance of relu4_2 of `lite`, with the norm, as much as after a blur of 1 px. With `content_colors="texture"` content
+They contradict each other in colour too: photos with red and blue exchanged, and nothing else, are off by 0.39 of the
+variance of relu4_2 of `lite`, with the norm; by 0.23 after a blur of 1 px. With `content_colors="texture"` content
 terms compare with the photo in the texture's palette, so that they ask for its shapes, its light, and differences in
 colour where it has them. (Gatys et al. 2016, arXiv 1606.05897, match colours the other way: the texture takes the
 photo's, to keep them.) Comparing both in grey was tried: a network then hides its texture in colours of one light, over

@@ -10,6 +10,7 @@ import io
 import math
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -60,14 +61,16 @@ def train(
         classifier = place(Classifier(len(pictures.classes), recipe.dropout), device).train()
         optimizer = torch.optim.SGD(_groups(classifier, recipe), lr=0.1, momentum=recipe.momentum, nesterov=True)
         scaler = torch.amp.GradScaler(device.type, enabled=dtype == torch.float16)
-        if recipe.start_from is not None and not resumed:
-            encoder = place(load_encoder(NAME, recipe.start_from), device)
-            crops, _ = next(labelled.loaded(batches, 0, 1, 0))
-            unfold(classifier, encoder, _to_network(crops, device))
         if resumed:
             classifier.load_state_dict(resumed["weights"])
             optimizer.load_state_dict(resumed["optimizer"])
             scaler.load_state_dict(resumed["scaler"])
+        elif recipe.start_from is not None:
+            encoder = place(load_encoder(NAME, recipe.start_from), device)
+            crops, _ = next(labelled.loaded(batches, 0, 1, 0))
+            unfold(classifier, encoder, _to_network(crops, device))
+
+        scores = partial(_scores, classifier, dtype=dtype)
 
         def keep(step: int) -> None:
             fields = {
@@ -91,10 +94,8 @@ def train(
             shown, labels = _to_network(crops, device), labels.to(device)
             # In full from the first step, and it would learn nothing.
             if radius := recipe.attack / 255 * min(1, step / (WARMUP * steps)):
-                shown = perturbed(classifier, shown, labels, radius, dtype)
-            with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
-                scores = classifier(shown)
-            loss = functional.cross_entropy(scores.float(), labels, label_smoothing=recipe.label_smoothing)
+                shown = perturbed(scores, shown, labels, radius)
+            loss = functional.cross_entropy(scores(shown), labels, label_smoothing=recipe.label_smoothing)
             optimizer.zero_grad(set_to_none=True)
             scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
             scaler.step(optimizer)
@@ -144,12 +145,18 @@ def accuracy(
     classifier.eval()
     right, count = 0, 0
     for crops, labels in labelled.validation(pictures, numbers, 128, size):
-        with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
-            scores = classifier(_to_network(crops, device))
+        scores = _scores(classifier, _to_network(crops, device), dtype)
         right += int((scores.argmax(1).cpu() == labels).sum())
         count += len(labels)
     classifier.train(training)
     return right / max(count, 1)
+
+
+def _scores(classifier: Classifier, shown: Tensor, dtype: torch.dtype) -> Tensor:
+    """(B, 3, S, S) -> float32 (B, classes), computed in `dtype`."""
+    with torch.autocast(shown.device.type, dtype, enabled=dtype != torch.float32):
+        scores: Tensor = classifier(shown)
+    return scores.float()
 
 
 def _to_network(crops: Tensor, device: torch.device) -> Tensor:
