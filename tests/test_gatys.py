@@ -11,10 +11,12 @@ from test_perceptual import as_caffe, as_papers
 from torch import Tensor
 
 from texturenet import gatys, losses, perceptual
+from texturenet.config import Recipe
 from texturenet.gatys import Interrupted, Iterate, descend, paint, pyramid_sizes, reference_loss, start_image
+from texturenet.learner import perceptual_loss
 from texturenet.losses import PerceptualLoss
 from texturenet.perceptual import Encoder, load_encoder, models
-from texturenet.presets import GatysRecipe, gatys_recipe
+from texturenet.presets import TRAIN_PRESETS, GatysRecipe, gatys_recipe
 
 
 @pytest.fixture(scope="module")
@@ -242,6 +244,19 @@ def test_reductions_are_the_reports_formulas(lite: Encoder) -> None:
     paper = terms(gram_normalization="gatys", content_reduction="half")
     assert torch.allclose(paper["style"], bare.square().sum() / (4 * channels**2 * positions**2), rtol=1e-4)
     assert torch.allclose(paper["content"], difference.square().sum() / 2, rtol=1e-4)
+
+
+def test_the_pixels_loss_is_the_networks(lite: Encoder) -> None:
+    photo, texture, canvas = picture(32, 40), picture(32, 32, 3), picture(32, 40, 5)
+    names = ("style_weights", "content_weights", "content_norm", "content_colors", "tv_weight")
+    fields = {name: TRAIN_PRESETS["laptop"][name] for name in names}
+    assert fields["content_norm"] == "instance" and fields["content_colors"] == "texture"
+    judges = (
+        reference_loss(lite, texture, GatysRecipe(**fields), canvas),
+        perceptual_loss(Recipe(**fields), lite, texture, with_photos=True),
+    )
+    ours, theirs = (judge(canvas, judge.content_features(photo)) for judge in judges)
+    assert ours == theirs
 
 
 def test_every_weight_format_gives_the_same_trace(tmp_path: Path) -> None:

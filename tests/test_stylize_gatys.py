@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 import torch
@@ -78,6 +79,24 @@ def test_layers_typed_by_the_user_are_not_replaced(stylize: ModuleType) -> None:
     words = [*GATYS, *LITE, "--preset", "keras", "--content_layers", "block5_conv2", "photo.jpg"]
     with pytest.raises(ValueError, match="unknown layer 'relu5_2' of lite; choose from conv1_1"):
         stylize.main(words)
+
+
+@pytest.mark.usefixtures("folder")
+def test_without_a_preset_lite_has_the_content_term_of_the_styles(
+    stylize: ModuleType, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [*GATYS, *LITE, "--iterations", "1", "--size", "48", "-o", "out.png", "photo.jpg"]
+
+    def header() -> dict[str, Any]:
+        made: dict[str, Any] = json.loads(Path("out.jsonl").read_text().splitlines()[0])
+        return made
+
+    assert stylize.main(words) == 0
+    assert "the loss on lite: content_norm instance instead of none" in capsys.readouterr().out
+    assert header()["on_lite"] == ["content_colors", "content_norm"]
+    assert header()["recipe"]["content_norm"] == "instance" and header()["recipe"]["content_colors"] == "texture"
+    assert stylize.main([*words, "--content_norm", "none"]) == 0
+    assert header()["on_lite"] == ["content_colors"] and header()["recipe"]["content_norm"] == "none"
 
 
 def test_resnets_preset_needs_resnets_weights(

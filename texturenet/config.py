@@ -25,6 +25,28 @@ def flag(default: Any, group: str, help: str, choices: Iterable[str] | None = No
     return field(default=default, metadata={"group": group, "help": help, "choices": choices, "least": least})
 
 
+def content_norm_flag() -> Any:
+    """Of a network's recipe and of the pixels'."""
+    return flag(
+        "none",
+        "loss",
+        "instance: the content layers' features are brought to the photo's mean and variance first, so that they tell "
+        "what is where, and leave to the style terms how strongly it answers; none: the papers' distance",
+        ("none", "instance"),
+    )
+
+
+def content_colors_flag() -> Any:
+    """Of a network's recipe and of the pixels'."""
+    return flag(
+        "photo",
+        "loss",
+        "whose colours the content layers ask for; texture: they are compared with the photo in the texture's palette, "
+        "photo: with the photo itself, as in the papers",
+        ("photo", "texture"),
+    )
+
+
 @dataclass(frozen=True)
 class Recipe:
     """What decides the weights."""
@@ -93,20 +115,8 @@ class Recipe:
         None, "loss", "layers whose features are kept near the photo's (relu4_2, or the network's counterpart)"
     )
     content_weights: tuple[float, ...] = flag((2.0,), "loss", "one number a content layer")
-    content_norm: str = flag(
-        "none",
-        "loss",
-        "instance: the content layers' features are brought to the photo's mean and variance first, so that they tell "
-        "what is where, and leave to the style terms how strongly it answers; none: the papers' distance",
-        ("none", "instance"),
-    )
-    content_colors: str = flag(
-        "photo",
-        "loss",
-        "whose colours the content layers ask for; texture: they are compared with the photo in the texture's palette, "
-        "photo: with the photo itself, as in the papers",
-        ("photo", "texture"),
-    )
+    content_norm: str = content_norm_flag()
+    content_colors: str = content_colors_flag()
     tv_weight: float = flag(1.0, "loss", "total variation: the higher, the smoother", least=0)
     diversity_weight: float = flag(
         0.0, "loss", "how much two pictures of one photo are asked to differ (Ulyanov et al. 2017)", least=0

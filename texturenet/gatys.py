@@ -203,6 +203,8 @@ def reference_loss(encoder: Encoder, texture: Tensor, recipe: GatysRecipe, canva
         recipe.tv_weight,
         recipe.loss_scale,
         "hw" if bare else recipe.gram_normalization,
+        recipe.content_norm,
+        recipe.content_colors,
     )
     with torch.no_grad():
         features = encoder(canvas, [*loss.style_weights, *loss.content_weights])

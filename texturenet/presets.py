@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from texturenet.config import PERCEPTUAL, flag
+from texturenet.config import PERCEPTUAL, content_colors_flag, content_norm_flag, flag
 
 # Optimizer -> its options with their defaults. The ablation report has Adam at 1e-1 and AdamW at 1e-2; the others are
 # torch's. L-BFGS without a line search climbs now and then, from a photo by up to 800 times in its second step, which
@@ -84,6 +84,8 @@ class GatysRecipe:
     style_weights: tuple[float, ...] = flag((5.0, 6.0, 2.0, 2.0, 2.0), "loss", "one number a style layer")
     content_layers: tuple[str, ...] | None = flag(None, "loss", "layers whose features are kept near the photo's")
     content_weights: tuple[float, ...] = flag((2.0,), "loss", "one number a content layer")
+    content_norm: str = content_norm_flag()
+    content_colors: str = content_colors_flag()
     tv_weight: float = flag(1.0, "loss", "total variation: the higher, the smoother", least=0)
     loss_scale: str = flag(
         "relative",
@@ -253,8 +255,10 @@ PRESETS: dict[str, dict[str, Any]] = {
 
 # `lite` has no relu5_2, none of resnet18's layers, and activations of mean 1, where the network that these raw weights
 # were found for has other ones. What each preset needs on it is ours, chosen by eye at 256 px; it is announced, and
-# stored with the result. Layers are of the same stride as the report's.
-ON_LITE: dict[str, dict[str, Any]] = {
+# stored with the result. Layers are of the same stride as the report's. Without a preset its content term is the one
+# of the styles that ship: under the papers' own it draws fine gratings in even areas.
+ON_LITE: dict[str | None, dict[str, Any]] = {
+    None: {"content_norm": "instance", "content_colors": "texture"},
     "keras": {"content_layers": ("relu5_1",)},
     "tf-tutorial": {"style_weights": (1e4,) * 5, "content_layers": ("relu5_1",)},
     "gatys2016": {"content_weights": (1e-5,)},

@@ -51,9 +51,10 @@ class Reference:
         say(f"perceptual network: {encoder.source}")
         instead: dict[str, Any] = {}
         if encoder.name == "lite":
-            instead = {name: value for name, value in ON_LITE.get(preset or "", {}).items() if name not in typed}
+            instead = {name: value for name, value in ON_LITE.get(preset, {}).items() if name not in typed}
+            whose = preset or "the loss"
             for name, value in instead.items():
-                say(f"{preset} on lite: {name} {_words(value)} instead of {_words(getattr(recipe, name))}")
+                say(f"{whose} on lite: {name} {_words(value)} instead of {_words(getattr(recipe, name))}")
         self.recipe = _resolved(replace(recipe, **instead), encoder)
         self.preset, self.instead = preset, instead
         self.encoder, self.texture_path, self.device, self.say = place(encoder, device), texture_path, device, say
