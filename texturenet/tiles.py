@@ -179,8 +179,9 @@ class _Canvas:
         scales, shifts = scale.repeat(together), shift.repeat(together)
 
         def apply(strip: Tensor, out: Tensor) -> Tensor:
-            if strip.dtype == torch.float32:
-                torch.addcmul(shifts, _pixels(strip, together), scales, out=_pixels(out, together))
+            if strip.device.type == "cpu":
+                pixels = _pixels(strip, together)
+                torch.addcmul(shifts.to(strip.dtype), pixels, scales.to(strip.dtype), out=_pixels(out, together))
             else:
                 out.copy_(F.batch_norm(strip, mean, variance, norm.weight, norm.bias, eps=norm.eps))
             finish(out)
