@@ -50,6 +50,21 @@ def test_gram_of_half_precision_does_not_overflow() -> None:
     assert torch.allclose(result, torch.full((1, 4, 4), 300.0**2 / 4))
 
 
+@pytest.mark.parametrize("dtype, tolerance", [(torch.float32, 1e-6), (torch.bfloat16, 1e-2)])
+def test_gram_and_its_gradient_are_the_formulas(dtype: torch.dtype, tolerance: float) -> None:
+    features = picture(12, 10, batch=2).to(dtype).requires_grad_()
+    weights = torch.rand(1, 3, 3)  # of a loss whose gradient is not symmetric
+    flat = features.detach().double().flatten(2).requires_grad_()
+    expected = flat @ flat.transpose(1, 2) / flat[0].numel()
+    result = gram(features)
+    assert result.dtype == torch.float32
+    assert torch.allclose(result.double(), expected, rtol=tolerance)
+    (expected * weights).sum().backward()
+    (result * weights).sum().backward()
+    assert features.grad is not None and flat.grad is not None
+    assert torch.allclose(features.grad.double().flatten(2), flat.grad, rtol=4 * tolerance)
+
+
 def test_tv_of_a_checkerboard_is_two() -> None:
     checkerboard = ((torch.arange(8)[:, None] + torch.arange(8)) % 2).float().expand(1, 3, 8, 8)
     assert tv_loss(checkerboard) == 2
