@@ -248,7 +248,7 @@ def test_reductions_are_the_reports_formulas(lite: Encoder) -> None:
 
 def test_the_pixels_loss_is_the_networks(lite: Encoder) -> None:
     photo, texture, canvas = picture(32, 40), picture(32, 32, 3), picture(32, 40, 5)
-    names = ("style_weights", "content_weights", "content_norm", "content_colors", "tv_weight")
+    names = ("style_weights", "content_layers", "content_weights", "content_norm", "content_colors", "tv_weight")
     fields = {name: TRAIN_PRESETS["laptop"][name] for name in names}
     assert fields["content_norm"] == "instance" and fields["content_colors"] == "texture"
     judges = (

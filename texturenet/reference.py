@@ -52,9 +52,11 @@ class Reference:
         instead: dict[str, Any] = {}
         if encoder.name == "lite":
             instead = {name: value for name, value in ON_LITE.get(preset, {}).items() if name not in typed}
-            whose = preset or "the loss"
-            for name, value in instead.items():
-                say(f"{whose} on lite: {name} {_words(value)} instead of {_words(getattr(recipe, name))}")
+        if instead:
+            changes = [
+                f"{name} {_words(value)} instead of {_words(getattr(recipe, name))}" for name, value in instead.items()
+            ]
+            say(f"{preset or 'the loss'} on lite: {'; '.join(changes)}")
         self.recipe = _resolved(replace(recipe, **instead), encoder)
         self.preset, self.instead = preset, instead
         self.encoder, self.texture_path, self.device, self.say = place(encoder, device), texture_path, device, say
