@@ -151,7 +151,7 @@ DOORS: dict[str, set[str]] = {
     "pretrain": {"pages", "config", "devices", "files", "images", "labelled", "classifier", "pretrainer", "monitor"},
     "processes": set(),
     "supply": {"data", "monitor", "processes"},
-    "job": {"files", "config", "images", "data", "perceptual", "checkpoint", "styles", "processes"},
+    "job": {"files", "config", "images", "data", "perceptual", "presets", "checkpoint", "styles", "processes"},
     "learner": {"config", "devices", "generators", "job", "losses", "monitor", "objective", "perceptual"},
     "keeper": {"config", "checkpoint", "job", "learner", "monitor"},
     "recovery": {"learner", "monitor"},

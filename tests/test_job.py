@@ -1,6 +1,7 @@
 """Going on with a run: what may change, what is refused, and where torchrun starts again."""
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -39,12 +40,12 @@ def test_changes_are_said_and_kept(trained: Path, tmp_path: Path, texture_path: 
     said: list[str] = []
     prepared = resumed(tmp_path, texture_path, photo_dir, said, given=given, resume="last", with_changes=True)
     (line,) = [line for line in said if "another recipe" in line]
-    assert line.startswith("from step 2 on with another recipe: style_weights ([5.0, 6.0, 2.0, 2.0, 2.0] before, ")
+    assert line.startswith("from step 2 on with another recipe: style_weights ([3.0, 3.0, 4.0, 4.0, 3.0] before, ")
     train(prepared)
     after = checkpoint.load(trained)
     assert after["recipe"]["tv_weight"] == 3.0
     assert after["changes"] == [
-        {"step": 2, "fields": {"style_weights": [[5.0, 6.0, 2.0, 2.0, 2.0], [1.0] * 5], "tv_weight": [1.0, 3.0]}}
+        {"step": 2, "fields": {"style_weights": [[3.0, 3.0, 4.0, 4.0, 3.0], [1.0] * 5], "tv_weight": [1.0, 3.0]}}
     ]
     again = resumed(tmp_path, texture_path, photo_dir, [], given={"iterations": 5, "tv_weight": 3.0}, resume="last")
     assert again.changes == after["changes"]
@@ -160,3 +161,27 @@ def test_the_preset_of_the_styles_that_ship(tmp_path: Path, texture_path: Path, 
     assert fields["started_from"]["name"] == "mosaic"
     assert fields["recipe"]["noise_range"] == [0.0, 2.0]
     assert open_judged(path).stylizer.paints_photos
+
+
+def test_on_lite_a_run_with_photos_has_the_loss_of_the_styles(
+    tmp_path: Path, texture_path: Path, photo_dir: Path
+) -> None:
+    shipped = Recipe(**TRAIN_PRESETS["laptop"])
+
+    def resolved(given: dict[str, Any], photos: Path | None = photo_dir) -> tuple[Recipe, list[str]]:
+        said: list[str] = []
+        given = given | {"perceptual": "lite", "image_size": 32, "style_size": 32}
+        made: Recipe = resumed(tmp_path, texture_path, photos, said, given=given).recipe
+        return made, [line for line in said if "on lite" in line]
+
+    recipe, (line,) = resolved({"content_norm": "none"})
+    assert recipe.style_weights == shipped.style_weights and recipe.content_layers == ("relu3_1",)
+    assert recipe.content_colors == "texture" and recipe.content_norm == "none"
+    assert line.startswith("the loss on lite: style_weights 3 3 4 4 3 instead of 5 6 2 2 2; content_layers relu3_1")
+    for given, photos in (({"loss_scale": "raw"}, photo_dir), ({}, None)):
+        recipe, said = resolved(given, photos)
+        assert recipe.style_weights == Recipe().style_weights and not said
+    assert resolved(preset("laptop", TRAIN_PRESETS)) == (
+        replace(shipped, image_size=32, style_size=32, width=8, padding="reflect", style_layers=recipe.style_layers),
+        [],
+    )

@@ -103,7 +103,7 @@ def test_two_steps_of_each_kind(
     assert fields["texture"].dtype == torch.uint8
     assert [event.step for event in listener.steps] == [1, 2]
     assert {"total", "style", "content", "tv", "style/relu1_1"} <= listener.steps[-1].losses.keys()
-    assert ("content/relu4_2" in listener.steps[-1].losses) is with_photos
+    assert ("content/relu3_1" in listener.steps[-1].losses) is with_photos
     (preview,) = listener.previews
     assert preview.path is not None and preview.path.is_file()
 

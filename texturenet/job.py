@@ -20,6 +20,7 @@ from texturenet import checkpoint, data, images, styles
 from texturenet.config import Recipe, Run, from_plain, to_plain
 from texturenet.files import is_plain_name, sha256
 from texturenet.perceptual import Encoder, load_encoder
+from texturenet.presets import on_lite
 from texturenet.processes import ALONE, Processes
 
 PREVIEW_PHOTOS = 3
@@ -110,6 +111,12 @@ def prepare(
 
     encoder = load_encoder(recipe.perceptual, recipe.perceptual_weights, recipe.perceptual_preprocess, recipe.pooling)
     say(f"perceptual network: {encoder.source}")
+    # The papers' sums have weights of their own, and without photos the papers' terms do as well.
+    if encoder.name == "lite" and paths and not resumed and recipe.loss_scale == "relative":
+        instead, line = on_lite(None, recipe_given, recipe)
+        recipe = replace(recipe, **instead)
+        if line:
+            say(line)
     recipe = replace(
         recipe,
         perceptual=encoder.name,

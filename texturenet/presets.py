@@ -13,11 +13,12 @@ layer, and what its formula sums or averages over is named by `gram_normalizatio
 
 from __future__ import annotations
 
+from collections.abc import Container
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from texturenet.config import PERCEPTUAL, content_colors_flag, content_norm_flag, flag
+from texturenet.config import PERCEPTUAL, Recipe, content_colors_flag, content_norm_flag, flag
 
 # Optimizer -> its options with their defaults. The ablation report has Adam at 1e-1 and AdamW at 1e-2; the others are
 # torch's. L-BFGS without a line search climbs now and then, from a photo by up to 800 times in its second step, which
@@ -299,6 +300,26 @@ TRAIN_PRESETS: dict[str, dict[str, Any]] = {
         "start_from": "mosaic",
     },
 }
+
+
+def on_lite(name: str | None, typed: Container[str], recipe: GatysRecipe | Recipe) -> tuple[dict[str, Any], str]:
+    """What a recipe takes on `lite` instead of its own values, and the line that tells so ("" for nothing).
+
+    name   of the preset that the recipe is of, or None
+    typed  fields that were asked for, which stay
+    """
+    instead = {field: value for field, value in ON_LITE.get(name, {}).items() if field not in typed}
+    changes = [f"{key} {_words(value)} instead of {_words(getattr(recipe, key))}" for key, value in instead.items()]
+    line = f"{name or 'the loss'} on lite: {'; '.join(changes)}" if changes else ""
+    return instead, line
+
+
+def _words(value: Any) -> str:
+    if value is None:
+        return "the network's"
+    if not isinstance(value, tuple):
+        return str(value)
+    return " ".join(item if isinstance(item, str) else f"{item:g}" for item in value)
 
 
 def preset(name: str | None, known: dict[str, dict[str, Any]]) -> dict[str, Any]:

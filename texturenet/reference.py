@@ -21,7 +21,7 @@ from texturenet.config import to_plain
 from texturenet.devices import place
 from texturenet.gatys import SIZE, Interrupted, Iterate, paint, pyramid_sizes, start_image
 from texturenet.perceptual import Encoder, load_encoder
-from texturenet.presets import ON_LITE, GatysRecipe, gatys_recipe
+from texturenet.presets import GatysRecipe, gatys_recipe, on_lite
 
 TERMS = ("total", "style", "content", "tv")  # shown on the bar and in the plot
 
@@ -49,14 +49,9 @@ class Reference:
             recipe.perceptual, recipe.perceptual_weights, recipe.perceptual_preprocess, recipe.pooling
         )
         say(f"perceptual network: {encoder.source}")
-        instead: dict[str, Any] = {}
-        if encoder.name == "lite":
-            instead = {name: value for name, value in ON_LITE.get(preset, {}).items() if name not in typed}
-        if instead:
-            changes = [
-                f"{name} {_words(value)} instead of {_words(getattr(recipe, name))}" for name, value in instead.items()
-            ]
-            say(f"{preset or 'the loss'} on lite: {'; '.join(changes)}")
+        instead, line = on_lite(preset, typed, recipe) if encoder.name == "lite" else ({}, "")
+        if line:
+            say(line)
         self.recipe = _resolved(replace(recipe, **instead), encoder)
         self.preset, self.instead = preset, instead
         self.encoder, self.texture_path, self.device, self.say = place(encoder, device), texture_path, device, say
@@ -124,12 +119,6 @@ def _resolved(recipe: GatysRecipe, encoder: Encoder) -> GatysRecipe:
         style_layers=tuple(encoder.resolve(recipe.style_layers or encoder.style_layers)),
         content_layers=tuple(encoder.resolve(recipe.content_layers or encoder.content_layers)),
     )
-
-
-def _words(value: Any) -> str:
-    if not isinstance(value, tuple):
-        return str(value)
-    return " ".join(item if isinstance(item, str) else f"{item:g}" for item in value)
 
 
 class Trace:
