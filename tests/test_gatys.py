@@ -259,6 +259,15 @@ def test_the_pixels_loss_is_the_networks(lite: Encoder) -> None:
     assert ours == theirs
 
 
+def test_a_strong_texture_halves_the_weight_of_the_photo(lite: Encoder) -> None:
+    texture = picture(32, 32, 3)
+    weights = [
+        perceptual_loss(Recipe(content_weights=(3.0,), strength_preset=name), lite, texture, True).content_weights
+        for name in ("light", "medium", "strong")
+    ]
+    assert weights == [{"relu4_2": 6.0}, {"relu4_2": 3.0}, {"relu4_2": 1.5}]
+
+
 def test_every_weight_format_gives_the_same_trace(tmp_path: Path) -> None:
     """torchvision's file, jcjohnson's and Gatys' of one network: the same command, the same losses."""
     torch.manual_seed(0)

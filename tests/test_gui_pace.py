@@ -27,9 +27,9 @@ def test_every_preset_is_longer_than_the_one_before() -> None:
 
 def test_typed_options_win() -> None:
     flags = pace.flags_of(
-        "good", {"iterations": "30", "learning_rate": "1e-3", "seed": " ", "content_weights": "3"}, 300
+        "good", {"iterations": "30", "learning_rate": "1e-3", "seed": " ", "strength_preset": "light"}, 300
     )
-    assert (flags["iterations"], flags["learning_rate"], flags["content_weights"]) == (30, 1e-3, (3.0,))
+    assert (flags["iterations"], flags["learning_rate"], flags["strength_preset"]) == (30, 1e-3, "light")
     assert flags["style_size"] == 300
     assert "seed" not in flags
     assert flags["start_from"] == "mosaic"
@@ -44,6 +44,7 @@ def test_typed_options_win() -> None:
         ("batch_size", "0", "batch_size: 0 is less than 1"),
         ("image_size", "64 64", "64: one number is enough here"),
         ("generator", "unet", "generator: invalid choice: 'unet'"),
+        ("strength_preset", "much", "strength_preset: invalid choice: 'much'"),
     ],
 )
 def test_options_that_can_not_be(name: str, text: str, why: str) -> None:

@@ -18,6 +18,8 @@ from typing import Any
 GENERATORS = ("pyramid", "residual")
 PERCEPTUAL = ("auto", "vgg19", "vgg16", "resnet18", "squeezenet1_1", "lite")
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
+# What all content weights are multiplied by. docs/quality.md has the three of mosaic and the_scream.
+STRENGTHS = {"light": 2.0, "medium": 1.0, "strong": 0.5}
 
 
 def flag(default: Any, group: str, help: str, choices: Iterable[str] | None = None, least: float | None = None) -> Any:
@@ -95,7 +97,11 @@ class Recipe:
     )
 
     perceptual: str = flag(
-        "auto", "perceptual network", "frozen network of the loss; auto: vgg19 if it can be had, else lite", PERCEPTUAL
+        "auto",
+        "perceptual network",
+        "frozen network of the loss; auto: vgg19 if it can be had, else lite, on which the loss is that of the styles "
+        "that ship but for what is typed",
+        PERCEPTUAL,
     )
     perceptual_weights: Path | None = flag(
         None, "perceptual network", "weights file: torchvision's, Gatys' vgg_conv.pth, jcjohnson's, or lite's form"
@@ -115,6 +121,13 @@ class Recipe:
         None, "loss", "layers whose features are kept near the photo's (relu4_2, or the network's counterpart)"
     )
     content_weights: tuple[float, ...] = flag((2.0,), "loss", "one number a content layer")
+    strength_preset: str = flag(
+        "medium",
+        "loss",
+        "light, medium or strong texture over the photo; light doubles the content weights, for textures whose colours "
+        "lie near each other, strong halves them, for bold ones",
+        tuple(STRENGTHS),
+    )
     content_norm: str = content_norm_flag()
     content_colors: str = content_colors_flag()
     tv_weight: float = flag(1.0, "loss", "total variation: the higher, the smoother", least=0)

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from texturenet.config import Recipe
+from texturenet.config import STRENGTHS, Recipe
 from texturenet.devices import place, resolve_precision
 from texturenet.generators import GENERATORS, Generator
 from texturenet.job import Job
@@ -47,13 +47,14 @@ def build(recipe: Recipe, content: bool) -> tuple[Generator, dict[str, Any]]:
 
 def perceptual_loss(recipe: Recipe, encoder: Encoder, texture: Tensor, with_photos: bool) -> PerceptualLoss:
     """The loss that a recipe means; `with_photos` False: of a texture alone, without content terms."""
+    content_weights = [weight * STRENGTHS[recipe.strength_preset] for weight in recipe.content_weights]
     return PerceptualLoss(
         encoder,
         texture,
         recipe.style_layers or encoder.style_layers,
         recipe.style_weights,
         (recipe.content_layers or encoder.content_layers) if with_photos else (),
-        recipe.content_weights if with_photos else (),
+        content_weights if with_photos else (),
         recipe.tv_weight,
         recipe.loss_scale,
         content_norm=recipe.content_norm,

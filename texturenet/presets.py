@@ -65,7 +65,11 @@ class GatysRecipe:
     seed: int = flag(0, "look", "of the noise, in training and here: the same seed gives the same picture", least=0)
 
     perceptual: str = flag(
-        "auto", "perceptual network", "frozen network of the loss; auto: vgg19 if it can be had, else lite", PERCEPTUAL
+        "auto",
+        "perceptual network",
+        "frozen network of the loss; auto: vgg19 if it can be had, else lite, on which the loss is that of the styles "
+        "that ship but for what is typed",
+        PERCEPTUAL,
     )
     perceptual_weights: Path | None = flag(
         None, "perceptual network", "weights file: torchvision's, Gatys' vgg_conv.pth, jcjohnson's, or lite's form"
@@ -259,7 +263,7 @@ PRESETS: dict[str, dict[str, Any]] = {
 _OF_SHIPPED_STYLES: dict[str, Any] = {
     "style_weights": (3.0, 3.0, 4.0, 4.0, 3.0),
     "content_layers": ("relu3_1",),
-    "content_weights": (0.5,),
+    "content_weights": (1.0,),
     "content_norm": "instance",
     "content_colors": "texture",
 }

@@ -51,7 +51,7 @@ PRESETS = {
 }
 
 # What the folded options offer; everything else is train.py's.
-OPTIONS = ("iterations", "batch_size", "image_size", "learning_rate", "content_weights", "seed", "generator")
+OPTIONS = ("iterations", "batch_size", "image_size", "learning_rate", "strength_preset", "seed", "generator")
 
 
 def option_help(name: str) -> str:
