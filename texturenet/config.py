@@ -18,7 +18,7 @@ from typing import Any
 GENERATORS = ("pyramid", "residual")
 PERCEPTUAL = ("auto", "vgg19", "vgg16", "resnet18", "squeezenet1_1", "lite")
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
-# What all content weights are multiplied by. docs/quality.md has the three of mosaic and the_scream.
+# What all content weights are multiplied by: docs/strength_preset.jpg.
 STRENGTHS = {"light": 2.0, "medium": 1.0, "strong": 0.5}
 
 
