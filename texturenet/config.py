@@ -27,6 +27,17 @@ def flag(default: Any, group: str, help: str, choices: Iterable[str] | None = No
     return field(default=default, metadata={"group": group, "help": help, "choices": choices, "least": least})
 
 
+def perceptual_flag() -> Any:
+    """Of a network's recipe and of the pixels'."""
+    return flag(
+        "auto",
+        "perceptual network",
+        "frozen network of the loss; auto: vgg19 if it can be had, else lite, on which the loss is that of the styles "
+        "that ship but for what is typed",
+        PERCEPTUAL,
+    )
+
+
 def content_norm_flag() -> Any:
     """Of a network's recipe and of the pixels'."""
     return flag(
@@ -96,13 +107,7 @@ class Recipe:
         ("reflect", "circular", "replicate", "zeros"),
     )
 
-    perceptual: str = flag(
-        "auto",
-        "perceptual network",
-        "frozen network of the loss; auto: vgg19 if it can be had, else lite, on which the loss is that of the styles "
-        "that ship but for what is typed",
-        PERCEPTUAL,
-    )
+    perceptual: str = perceptual_flag()
     perceptual_weights: Path | None = flag(
         None, "perceptual network", "weights file: torchvision's, Gatys' vgg_conv.pth, jcjohnson's, or lite's form"
     )

@@ -113,10 +113,7 @@ def prepare(
     say(f"perceptual network: {encoder.source}")
     # The papers' sums have weights of their own, and without photos the papers' terms do as well.
     if encoder.name == "lite" and paths and not resumed and recipe.loss_scale == "relative":
-        instead, line = on_lite(None, recipe_given, recipe)
-        recipe = replace(recipe, **instead)
-        if line:
-            say(line)
+        recipe = replace(recipe, **on_lite(None, recipe_given, recipe, say))
     recipe = replace(
         recipe,
         perceptual=encoder.name,

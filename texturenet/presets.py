@@ -13,12 +13,12 @@ layer, and what its formula sums or averages over is named by `gram_normalizatio
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Callable, Container
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from texturenet.config import PERCEPTUAL, Recipe, content_colors_flag, content_norm_flag, flag
+from texturenet.config import Recipe, content_colors_flag, content_norm_flag, flag, perceptual_flag
 
 # Optimizer -> its options with their defaults. The ablation report has Adam at 1e-1 and AdamW at 1e-2; the others are
 # torch's. L-BFGS without a line search climbs now and then, from a photo by up to 800 times in its second step, which
@@ -64,13 +64,7 @@ class GatysRecipe:
     init_noise: float = flag(0.5, "start", "share of noise in --init blend, 0 to 1; the rest is the photo", least=0)
     seed: int = flag(0, "look", "of the noise, in training and here: the same seed gives the same picture", least=0)
 
-    perceptual: str = flag(
-        "auto",
-        "perceptual network",
-        "frozen network of the loss; auto: vgg19 if it can be had, else lite, on which the loss is that of the styles "
-        "that ship but for what is typed",
-        PERCEPTUAL,
-    )
+    perceptual: str = perceptual_flag()
     perceptual_weights: Path | None = flag(
         None, "perceptual network", "weights file: torchvision's, Gatys' vgg_conv.pth, jcjohnson's, or lite's form"
     )
@@ -306,16 +300,19 @@ TRAIN_PRESETS: dict[str, dict[str, Any]] = {
 }
 
 
-def on_lite(name: str | None, typed: Container[str], recipe: GatysRecipe | Recipe) -> tuple[dict[str, Any], str]:
-    """What a recipe takes on `lite` instead of its own values, and the line that tells so ("" for nothing).
+def on_lite(
+    name: str | None, typed: Container[str], recipe: GatysRecipe | Recipe, say: Callable[[str], None]
+) -> dict[str, Any]:
+    """The fields that a recipe has on `lite` instead of its own, told in one line.
 
     name   of the preset that the recipe is of, or None
     typed  fields that were asked for, which stay
     """
     instead = {field: value for field, value in ON_LITE.get(name, {}).items() if field not in typed}
     changes = [f"{key} {_words(value)} instead of {_words(getattr(recipe, key))}" for key, value in instead.items()]
-    line = f"{name or 'the loss'} on lite: {'; '.join(changes)}" if changes else ""
-    return instead, line
+    if changes:
+        say(f"{name or 'the loss'} on lite: {'; '.join(changes)}")
+    return instead
 
 
 def _words(value: Any) -> str:

@@ -49,9 +49,7 @@ class Reference:
             recipe.perceptual, recipe.perceptual_weights, recipe.perceptual_preprocess, recipe.pooling
         )
         say(f"perceptual network: {encoder.source}")
-        instead, line = on_lite(preset, typed, recipe) if encoder.name == "lite" else ({}, "")
-        if line:
-            say(line)
+        instead = on_lite(preset, typed, recipe, say) if encoder.name == "lite" else {}
         self.recipe = _resolved(replace(recipe, **instead), encoder)
         self.preset, self.instead = preset, instead
         self.encoder, self.texture_path, self.device, self.say = place(encoder, device), texture_path, device, say
