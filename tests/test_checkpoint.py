@@ -193,6 +193,7 @@ def test_a_name_that_leads_elsewhere(name: str, path: Path) -> None:
         {"scales": 12, "width": 1024},  # of a plausible size each; together 10 GB
         {"width": 10**9},
         {"noise_channels": -3},
+        {"noise_scales": -1},
         {"slope": "steep"},
         {"padding": ("zeros",)},
         {"content": [1]},

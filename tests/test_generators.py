@@ -58,6 +58,29 @@ def test_noise_is_uniform_times_its_factor() -> None:
     assert noise[0].mean() == pytest.approx(1.0, abs=0.02)
 
 
+def test_noise_of_the_coarsest_scales_alone() -> None:
+    """The network that hears the others too paints the same while they are even: a norm takes their mean away."""
+    few, all_scales, photo = small("pyramid", noise_scales=2), small("pyramid"), picture(40, 48)
+    assert few.noise_shapes(40, 48) == [(0, 40, 48), (0, 20, 24), (3, 10, 12), (3, 5, 6)]
+    weights = few.state_dict()
+    for scale in (0, 1):
+        name = f"enter.{scale}.0.0.weight"
+        weights[name] = torch.cat([weights[name], torch.rand(4, 3, 3, 3)], dim=1)
+    all_scales.load_state_dict(weights)
+    noise = make_noise(few, 1, 40, 48, seed=1)
+    drawn = make_noise(all_scales, 1, 40, 48, seed=1)
+    assert all(torch.equal(one, other) for one, other in zip(noise[2:], drawn[2:], strict=True))
+    silent = [torch.full_like(level, 0.3) for level in drawn[:2]]
+    with torch.no_grad():
+        result = few(photo, noise)
+        assert torch.allclose(all_scales(photo, silent + drawn[2:]), result, atol=1e-5)
+        assert not torch.allclose(few(photo, make_noise(few, 1, 40, 48, seed=2)), result, atol=1e-3)
+    with pytest.raises(ValueError, match="noise_scales 5 of 4 scales: there are no more"):
+        small("pyramid", noise_scales=5)
+    with pytest.raises(ValueError, match="without a photo each of them has to have noise"):
+        small("pyramid", noise_scales=3, content=False)
+
+
 @pytest.mark.parametrize("name", GENERATORS)
 @pytest.mark.parametrize("content", [True, False])
 def test_gradient_reaches_every_parameter(name: str, content: bool) -> None:

@@ -7,13 +7,14 @@ from typing import Any
 
 import pytest
 import torch
+from conftest import picture
 from test_trainer import TINY, job
 
 from texturenet import checkpoint
 from texturenet.config import Recipe, Run, from_plain
 from texturenet.convert import OPTIONS
-from texturenet.generators import Residual
-from texturenet.job import prepare
+from texturenet.generators import Pyramid, Residual, make_noise
+from texturenet.job import Job, prepare
 from texturenet.judging import open_judged
 from texturenet.learner import Learner
 from texturenet.presets import TRAIN_PRESETS, preset
@@ -161,6 +162,41 @@ def test_the_preset_of_the_styles_that_ship(tmp_path: Path, texture_path: Path, 
     assert fields["started_from"]["name"] == "mosaic"
     assert fields["recipe"]["noise_range"] == [0.0, 2.0]
     assert open_judged(path).stylizer.paints_photos
+
+
+def test_a_start_with_noise_at_other_scales(trained: Path, tmp_path: Path, texture_path: Path, photo_dir: Path) -> None:
+    def begun(start: Path, name: str, **given: object) -> tuple[Job, Pyramid]:
+        flags = TINY | {"start_from": str(start), "iterations": 1} | given
+        prepared = resumed(tmp_path / name, texture_path, photo_dir, [], given=flags)
+        generator = Learner(prepared).generator
+        assert isinstance(generator, Pyramid)
+        return prepared, generator
+
+    noise = make_noise(Pyramid(scales=3), 1, 32, 32, seed=0)
+    even = [torch.full_like(level, 0.5) for level in noise[:2]]
+    before = checkpoint.build_generator(checkpoint.load(trained))
+    begun_job, few = begun(trained, "few", noise_scales=1)
+    with torch.no_grad():
+        result = few(picture(32, 32), [level[:, :0] for level in even] + noise[2:])
+        assert torch.allclose(result, before(picture(32, 32), even + noise[2:]), atol=1e-5)
+    start = train(begun_job)
+    assert begun(start, "same")[1].noise_scales == 1
+    more_job, more = begun(start, "more", noise_scales=3)
+    few = checkpoint.build_generator(checkpoint.load(start))
+    with torch.no_grad():
+        heard = more(picture(32, 32), noise)
+        assert torch.allclose(heard, few(picture(32, 32), [level[:, :0] for level in even] + noise[2:]), atol=1e-5)
+    assert more_job.recipe.noise_scales == 3
+
+
+def test_noise_of_few_scales_is_for_pyramids_with_photos(tmp_path: Path, texture_path: Path, photo_dir: Path) -> None:
+    def scales(photos: Path | None, **given: object) -> int | None:
+        recipe: Recipe = resumed(tmp_path, texture_path, photos, [], given=TINY | {"noise_scales": 2} | given).recipe
+        return recipe.noise_scales
+
+    assert (scales(photo_dir), scales(None), scales(photo_dir, generator="residual")) == (2, None, None)
+    with pytest.raises(ValueError, match="noise_scales 7: the pyramid has 3 scales; give fewer"):
+        scales(photo_dir, noise_scales=7)
 
 
 def test_on_lite_a_run_with_photos_has_the_loss_of_the_styles(

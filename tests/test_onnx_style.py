@@ -90,6 +90,10 @@ def test_the_noise_is_the_generator_s(path: Path) -> None:
         style.noise_shapes(40, 15)
 
 
+def test_a_file_from_before_noise_scales_has_noise_at_all(changed: Callable[..., Path]) -> None:
+    assert [channels for channels, _, _ in OnnxStyle(changed(noise_scales=None)).noise_shapes(64, 64)] == [3] * 6
+
+
 def test_threads_may_share_a_style(path: Path) -> None:
     style = OnnxStyle(path)
 
@@ -181,6 +185,8 @@ def test_a_file_over_the_limit(path: Path, monkeypatch: pytest.MonkeyPatch) -> N
         ({"noise_factor": "nan"}, "do not fit its network"),
         ({"noise_levels": "5"}, "do not fit its network"),
         ({"noise_levels": "1000000000"}, "do not fit its network"),
+        ({"noise_scales": "7"}, "do not fit its network"),
+        ({"noise_scales": "few"}, "its metadata are damaged"),
         ({"noise_channels": "1000000000"}, "do not fit its network"),
         ({"noise_multiple": "0"}, "do not fit its network"),
         ({"noise_multiple": "1000000000"}, "do not fit its network"),

@@ -68,8 +68,9 @@ def test_strips_of_one_row(
         untrained(Pyramid, normalization="batch"),
         untrained(Residual, noise_channels=0, direct=True, slope=0.0),
         untrained(Pyramid, scales=6),  # enlarged from 1 x 2 positions
+        untrained(Pyramid, noise_scales=1),
     ],
-    ids=["batch norm", "a picture without noise", "16 px"],
+    ids=["batch norm", "a picture without noise", "16 px", "noise of one scale"],
 )
 @pytest.mark.parametrize("room", [ENOUGH, NOTHING])
 def test_unusual_networks(generator: Generator, room: int, monkeypatch: pytest.MonkeyPatch) -> None:

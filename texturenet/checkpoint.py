@@ -82,7 +82,7 @@ _HOLDS: dict[str, Callable[[Any], bool]] = {
     "started_from": lambda start: isinstance(start, dict),
 }
 # What a file may ask of a generator: sizes are claims until its weights have been seen to fit.
-_RANGES = {"scales": (1, 12), "width": (1, 1024), "blocks": (0, 64), "noise_channels": (0, 64)}
+_RANGES = {"scales": (1, 12), "width": (1, 1024), "blocks": (0, 64), "noise_channels": (0, 64), "noise_scales": (0, 12)}
 
 
 class CheckpointError(ValueError):

@@ -91,6 +91,13 @@ class Recipe:
         None, "generator", "channels: per scale of the pyramid (8, as in the paper), or of residual's first layer (32)"
     )
     noise_channels: int = flag(3, "generator", "noise maps per scale; 3 in texture_nets", least=1)
+    noise_scales: int | None = flag(
+        None,
+        "generator",
+        "how many of the pyramid's coarsest scales are given noise, where it learns with photos: with 3 of 6, strokes "
+        "and spots become larger forms, or follow the photo alone (default: those of --start_from, else all)",
+        least=1,
+    )
     noise_factor: float = flag(1.0, "generator", "what the noise in [0, 1) is multiplied by", least=0)
     noise_range: tuple[float, ...] | None = flag(
         None,
@@ -151,6 +158,8 @@ class Recipe:
     )
 
     def __post_init__(self) -> None:
+        if self.noise_scales and self.generator == "pyramid" and self.noise_scales > self.scales:
+            raise ValueError(f"noise_scales {self.noise_scales}: the pyramid has {self.scales} scales; give fewer")
         if self.noise_range and (len(self.noise_range) != 2 or self.noise_range[0] > self.noise_range[1]):
             raise ValueError(f"noise_range {list(self.noise_range)}: give the least and the greatest factor, 0 2")
 

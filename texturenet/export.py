@@ -32,7 +32,8 @@ TOLERANCE = 1e-3  # of [0, 1]; a quarter of an 8-bit step
 CHECKS = ((1, 64, 96), (2, 83, 65), (1, 131, 197))  # (batch, height, width)
 PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 NOISE_RULE = (
-    "noise_k: float32 (batch, noise_channels, H / 2^k, W / 2^k), uniform in [0, 1) times noise_factor; H is the height "
+    "noise_k: float32 (batch, noise_channels, H / 2^k, W / 2^k), uniform in [0, 1) times noise_factor, no channel at "
+    "all before the last noise_scales of the noise_levels; H is the height "
     f"of the photo ({SMALLEST} px or more), rounded up to multiples of noise_multiple, at least two; W likewise"
 )
 
@@ -59,6 +60,7 @@ def export(checkpoint_path: Path, target: Path) -> float:
         "channels": str(generator.channels),
         "noise_channels": str(generator.noise_channels),
         "noise_multiple": str(generator.multiple),
+        "noise_scales": str(sum(channels > 0 for channels, _, _ in generator.noise_shapes(SMALLEST, SMALLEST))),
         "noise_levels": str(len(generator.noise_shapes(SMALLEST, SMALLEST))),
         "noise": NOISE_RULE,
     }

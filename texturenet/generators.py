@@ -13,6 +13,8 @@ Departures from the papers, each on purpose:
 * The picture is the network's output added to the photo's `Light` and passed through a sigmoid. Instance norm erases
   the light and the colours of the photo at every scale; this path carries them through, and keeps the result in [0, 1].
 * Noise is an argument, seeded by whoever calls: a result can be repeated, tiled and exported.
+* It may be kept to the coarsest scales. With noise at all of them, the starry_night that shipped heard that of 4 px
+  alone: spots of one size, evenly spread. With that of 8 px and more it lays large forms; see docs/quality.md.
 * Reflection padding (circular for textures that have to tile) instead of zeros, which paint a frame.
 """
 
@@ -135,6 +137,7 @@ class Pyramid(nn.Module):
     scales           K; the coarsest sees the photo at 1 / 2^(K-1)
     width            channels that each scale contributes
     noise_channels   noise maps per scale
+    noise_scales     how many of the coarsest scales are given noise; None: all, as in the paper
     normalization    a key of `NORMALIZATIONS`; padding one of `PADDINGS`
     """
 
@@ -146,9 +149,21 @@ class Pyramid(nn.Module):
         noise_channels: int = 3,
         normalization: str = "instance",
         padding: Padding = "reflect",
+        noise_scales: int | None = None,
     ) -> None:
         super().__init__()
-        self.content, self.scales, self.noise_channels = content, scales, noise_channels
+        noise_scales = scales if noise_scales is None else noise_scales
+        if noise_scales > scales or (noise_scales < scales and not content):
+            raise ValueError(
+                f"noise_scales {noise_scales} of {scales} scales: "
+                + ("there are no more" if content else "without a photo each of them has to have noise")
+            )
+        self.content, self.scales, self.noise_channels, self.noise_scales = (
+            content,
+            scales,
+            noise_channels,
+            noise_scales,
+        )
         self.multiple, self.channels = 2 ** (scales - 1), width * scales
         norm = NORMALIZATIONS[normalization]
 
@@ -160,8 +175,7 @@ class Pyramid(nn.Module):
                 conv_block(out_channels, out_channels, 1, normalization, padding),
             )
 
-        inputs = noise_channels + (3 if content else 0)
-        self.enter = nn.ModuleList(block(inputs, width) for _ in range(scales))
+        self.enter = nn.ModuleList(block((3 if content else 0) + self._noise_at(k), width) for k in range(scales))
         # Index k joins scale k (8 new channels) with all coarser ones (8 channels each).
         coarser = [width * (scales - 1 - k) for k in range(scales - 1)]
         self.norm_coarse = nn.ModuleList(norm(channels) for channels in coarser)
@@ -170,10 +184,14 @@ class Pyramid(nn.Module):
         self.to_rgb = nn.Conv2d(width * scales, 3, 1)
         self.light = Light() if content else None
 
+    def _noise_at(self, scale: int) -> int:
+        """Noise maps there."""
+        return self.noise_channels if scale >= self.scales - self.noise_scales else 0
+
     def noise_shapes(self, height: int, width: int) -> list[tuple[int, int, int]]:
-        """(C, H, W) of each noise map for a picture of height x width, finest first."""
+        """(C, H, W) of the noise maps of each scale for a picture of height x width, finest first; C may be 0."""
         h, w = padded_size(height, width, self.multiple)
-        return [(self.noise_channels, h >> k, w >> k) for k in range(self.scales)]
+        return [(self._noise_at(k), h >> k, w >> k) for k in range(self.scales)]
 
     def forward(self, photo: Tensor | None, noise: Sequence[Tensor]) -> Tensor:
         """photo (B, 3, H, W) in [0, 1] or None; noise as `noise_shapes` says, (B, C, H/2^k, W/2^k) -> (B, 3, H, W)."""

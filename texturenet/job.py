@@ -24,7 +24,8 @@ from texturenet.presets import on_lite
 from texturenet.processes import ALONE, Processes
 
 PREVIEW_PHOTOS = 3
-SHAPES = ("generator", "scales", "width", "noise_channels", "normalization")  # weights fit no other value of these
+# Weights fit no other value of these.
+SHAPES = ("generator", "scales", "width", "noise_channels", "noise_scales", "normalization")
 
 
 @dataclass(frozen=True)
@@ -119,6 +120,8 @@ def prepare(
         perceptual=encoder.name,
         width=recipe.width or {"pyramid": 8, "residual": 32}[recipe.generator],
         padding=recipe.padding or ("reflect" if paths else "circular"),
+        # Without a photo each scale has to have noise; `Residual` has it at full size.
+        noise_scales=recipe.noise_scales if paths and recipe.generator == "pyramid" else None,
         style_layers=tuple(encoder.resolve(recipe.style_layers or encoder.style_layers)),
         content_layers=tuple(encoder.resolve(recipe.content_layers or encoder.content_layers)),
     )
@@ -198,13 +201,14 @@ def _start(recipe_given: dict[str, Any], with_photos: bool) -> dict[str, Any]:
         )
     shape = {"generator": found["generator"]["name"], **options}
     shape.pop("padding", None)
-    if set(shape) != set(SHAPES) - ({"scales"} if shape["generator"] == "residual" else set()):
+    noise_scales = shape.pop("noise_scales", None)
+    if set(shape) != set(SHAPES) - {"noise_scales"} - ({"scales"} if shape["generator"] == "residual" else set()):
         raise ValueError(f"can't start from {path}: its network is none that train.py trains")
     for name, value in shape.items():
         if recipe_given.get(name, value) not in (None, value):
             raise ValueError(f"can't start from {path}: its {name} is {value}; leave --{name} out")
     return {
-        "shape": shape,
+        "shape": shape | {"noise_scales": recipe_given.get("noise_scales") or noise_scales},  # see `begin_with`
         "weights": found["weights"],
         "started_from": {"name": found["name"], "step": found["step"], "sha256": sha256(path)},
     }

@@ -10,6 +10,7 @@ import math
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from texturenet.config import STRENGTHS, Recipe
@@ -39,10 +40,26 @@ def build(recipe: Recipe, content: bool) -> tuple[Generator, dict[str, Any]]:
     }
     if recipe.generator == "pyramid":
         options["scales"] = recipe.scales
+        if recipe.noise_scales is not None:
+            options["noise_scales"] = recipe.noise_scales
     with torch.random.fork_rng():
         torch.manual_seed(recipe.seed)
         generator = GENERATORS[recipe.generator](**options)
     return generator, {"name": recipe.generator, "options": options}
+
+
+def begin_with(generator: Generator, weights: dict[str, Tensor]) -> None:
+    """Load the weights of a generator that may have noise at other scales, as `Pyramid.noise_scales` says.
+
+    Noise maps come last of what a convolution sees. Those that this one lacks are left out; its own new ones are not
+    heard yet.
+    """
+    own = generator.state_dict()
+    fitted = {
+        name: F.pad(weight, (0, 0, 0, 0, 0, own[name].shape[1] - weight.shape[1])) if weight.ndim == 4 else weight
+        for name, weight in weights.items()
+    }
+    generator.load_state_dict(fitted)
 
 
 def perceptual_loss(recipe: Recipe, encoder: Encoder, texture: Tensor, with_photos: bool) -> PerceptualLoss:
@@ -86,7 +103,7 @@ class Learner:
         self.dtype = resolve_precision(job.run.precision, device)
         generator, self.spec = build(recipe, content=bool(job.photos))
         if job.start_weights:
-            generator.load_state_dict(job.start_weights)
+            begin_with(generator, job.start_weights)
         self.generator = place(generator, device).train()
         # All weights in one kernel where torch has one. The pyramid's 123 tensors on one core of a Xeon with AVX512: a
         # third of the time of torch's loop over them; on a GPU it also spares fp16's scaler a wait in every step.

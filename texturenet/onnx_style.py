@@ -70,6 +70,7 @@ class OnnxStyle:
             self.noise_channels = int(properties["noise_channels"])
             self.noise_multiple = int(properties["noise_multiple"])
             self.noise_levels = int(properties["noise_levels"])
+            self.noise_scales = int(properties.get("noise_scales", self.noise_levels))  # absent from the first files
             self.channels = int(properties["channels"])
         except (KeyError, ValueError, RecursionError) as error:
             raise OnnxStyleError(f"{path}: its metadata are damaged ({error}); export it again") from None
@@ -80,6 +81,7 @@ class OnnxStyle:
             or inputs - {"photo"} != noise
             or outputs != ["picture"]
             or not 1 <= self.noise_levels <= MAX_LEVELS
+            or not 0 <= self.noise_scales <= self.noise_levels
             or not 0 <= self.noise_channels <= MAX_CHANNELS
             or not 1 <= self.noise_multiple <= MAX_MULTIPLE
             or not math.isfinite(self.noise_factor)
@@ -88,9 +90,15 @@ class OnnxStyle:
             raise OnnxStyleError(f"{path}: its metadata do not fit its network; export it again")
 
     def noise_shapes(self, height: int, width: int) -> list[tuple[int, int, int]]:
-        """(C, H, W) of each noise map for a picture of height x width, finest first. ValueError if it is too small."""
+        """(C, H, W) of each noise map for a picture of height x width, finest first; C is 0 where there is no noise.
+
+        ValueError if the picture is too small.
+        """
         h, w = padded_size(height, width, self.noise_multiple)
-        return [(self.noise_channels, h >> level, w >> level) for level in range(self.noise_levels)]
+        silent = self.noise_levels - self.noise_scales
+        return [
+            (0 if level < silent else self.noise_channels, h >> level, w >> level) for level in range(self.noise_levels)
+        ]
 
     def make_noise(
         self, batch_size: int, height: int, width: int, seed: int, noise_factor: float | None = None
