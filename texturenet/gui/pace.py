@@ -36,17 +36,17 @@ PRESETS = {
     "quick": Preset(
         "Quick look",
         "A first sketch: does this texture suit photos?",
-        {"iterations": 100, "preview_every": 10, "save_every": 50, "log_every": 5},
+        {"iterations": 200, "preview_every": 20, "save_every": 50, "log_every": 5},
     ),
     "good": Preset(
         "Good",
         "A style to keep, as the ones that ship.",
-        {"iterations": 1200, "preview_every": 50, "save_every": 100, "log_every": 10},
+        {"iterations": 1600, "preview_every": 50, "save_every": 100, "log_every": 10},
     ),
     "best": Preset(
         "Best",
         "Finer strokes and calmer surfaces, for patience or a GPU.",
-        {"iterations": 6000, "preview_every": 200, "save_every": 200, "log_every": 20},
+        {"iterations": 6000, "batch_size": 2, "preview_every": 200, "save_every": 200, "log_every": 20},
     ),
 }
 
