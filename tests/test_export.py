@@ -82,6 +82,12 @@ def test_other_networks(name: str, options: dict[str, object], tmp_path: Path) -
     assert_same(tmp_path / "style.onnx", source, 1, 37, 50)
 
 
+def test_the_file_asks_for_no_noise_without_channels(tmp_path: Path) -> None:
+    source = save_style(tmp_path / "style.pt", "pyramid", scales=3, width=2, noise_scales=1)
+    export.export(source, tmp_path / "style.onnx")
+    assert [item.name for item in onnx.load(tmp_path / "style.onnx").graph.input] == ["photo", "noise_2"]
+
+
 def test_another_picture_than_torch_s_is_not_written(
     mosaic_onnx: tuple[Path, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

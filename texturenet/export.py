@@ -32,8 +32,8 @@ TOLERANCE = 1e-3  # of [0, 1]; a quarter of an 8-bit step
 CHECKS = ((1, 64, 96), (2, 83, 65), (1, 131, 197))  # (batch, height, width)
 PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 NOISE_RULE = (
-    "noise_k: float32 (batch, noise_channels, H / 2^k, W / 2^k), uniform in [0, 1) times noise_factor, no channel at "
-    "all before the last noise_scales of the noise_levels; H is the height "
+    "noise_k: float32 (batch, noise_channels, H / 2^k, W / 2^k), uniform in [0, 1) times noise_factor, for the last "
+    "noise_scales of the noise_levels; H is the height "
     f"of the photo ({SMALLEST} px or more), rounded up to multiples of noise_multiple, at least two; W likewise"
 )
 
@@ -137,6 +137,9 @@ def _to_onnx(generator: Generator, properties: dict[str, str]) -> bytes:
     assert program is not None
     model: Any = program.model_proto
     graph = model.graph
+    read = {name for node in graph.node for name in node.input}
+    for silent in [item for item in graph.input if item.name not in read]:
+        graph.input.remove(silent)  # noise without channels: not every runtime takes an empty tensor
     for part in (graph, *graph.node, *graph.initializer, *graph.value_info, *graph.input, *graph.output):
         part.ClearField("metadata_props")  # the exporter's trace of the source, with this machine's paths
     for dim, name in zip(graph.output[0].type.tensor_type.shape.dim[2:], ("height", "width"), strict=True):

@@ -196,13 +196,16 @@ class Pyramid(nn.Module):
     def forward(self, photo: Tensor | None, noise: Sequence[Tensor]) -> Tensor:
         """photo (B, 3, H, W) in [0, 1] or None; noise as `noise_shapes` says, (B, C, H/2^k, W/2^k) -> (B, 3, H, W)."""
         _check_photo(self, photo)
-        padded = None if photo is None else pad_to(photo, *noise[0].shape[-2:])
+        # From the coarsest noise, the only one that is always there: a finer one without channels is read by nothing,
+        # so that an exported network need not have it.
+        height, width = (side * self.multiple for side in noise[-1].shape[-2:])
+        padded = None if photo is None else pad_to(photo, height, width)
         inputs = list(noise)
         if padded is not None:
             pooled = padded
             for k in range(self.scales):
                 pooled = pooled if k == 0 else F.avg_pool2d(pooled, 2)
-                inputs[k] = torch.cat([pooled - 0.5, noise[k]], dim=1)
+                inputs[k] = torch.cat([pooled - 0.5, noise[k]], dim=1) if self._noise_at(k) else pooled - 0.5
         x = self.enter[-1](inputs[-1])
         for k in reversed(range(self.scales - 1)):
             x = F.interpolate(x, scale_factor=2.0, mode="nearest")

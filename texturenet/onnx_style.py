@@ -51,7 +51,7 @@ class OnnxStyle:
         self._session = _open(self.path)
         try:
             properties = self._session.get_modelmeta().custom_metadata_map
-            inputs = {item.name for item in self._session.get_inputs()}
+            inputs = self._inputs = {item.name for item in self._session.get_inputs()}
             outputs = [item.name for item in self._session.get_outputs()]
         except UnicodeDecodeError:
             raise OnnxStyleError(f"{path}: its names or metadata are damaged; export it again") from None
@@ -75,10 +75,11 @@ class OnnxStyle:
         except (KeyError, ValueError, RecursionError) as error:
             raise OnnxStyleError(f"{path}: its metadata are damaged ({error}); export it again") from None
         self.content = "photo" in inputs
-        noise = {f"noise_{level}" for level in range(min(self.noise_levels, MAX_LEVELS))}
+        levels = range(min(self.noise_levels, MAX_LEVELS))
+        heard = levels[-self.noise_scales :] if self.noise_scales and self.noise_channels else levels[:0]
         if (
             not isinstance(self.recipe, dict)
-            or inputs - {"photo"} != noise
+            or not {_noise(level) for level in heard} <= inputs - {"photo"} <= {_noise(level) for level in levels}
             or outputs != ["picture"]
             or not 1 <= self.noise_levels <= MAX_LEVELS
             or not 0 <= self.noise_scales <= self.noise_levels
@@ -118,7 +119,7 @@ class OnnxStyle:
         if self.content != (photo is not None):
             asked = "stylizes photos and was given none" if self.content else "synthesises a texture and takes no photo"
             raise ValueError(f"this generator {asked}")
-        feeds = {f"noise_{level}": values for level, values in enumerate(noise)}
+        feeds = {_noise(level): values for level, values in enumerate(noise) if _noise(level) in self._inputs}
         if photo is not None:
             feeds["photo"] = photo
         try:
@@ -161,6 +162,11 @@ def _open(path: Path) -> Any:
                 f"{path} keeps its weights in other files, which are not read; export it again"
             ) from None
         raise OnnxStyleError(f"{path} is no ONNX network, or a damaged one: {_first_line(error)}") from None
+
+
+def _noise(level: int) -> str:
+    """The name of that input."""
+    return f"noise_{level}"
 
 
 def _first_line(error: Exception) -> str:
