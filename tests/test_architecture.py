@@ -78,8 +78,12 @@ DOORS: dict[str, set[str]] = {
         "reports",
         "folders",
         "video",
+        "refining",
+        "judging",
     },
+    "refining": {"devices", "gatys", "losses", "perceptual", "presets"},
     "judging": {
+        "refining",
         "config",
         "devices",
         "files",
@@ -214,7 +218,8 @@ OWNERS = {
     "pycocotools": {"data", "segments"},
     "PIL": {"codec", "pixels", "images", "pictures", "data", "stylizer", "painting", "labelled"}
     | {"gui.uploads", "gui.texture", "gui.training", "gui.studio", "gui.gallery", "gui.live_reference"},
-    "tqdm": {"monitor", "reference", "matched", "synthesis", "learning", "ablation", "sweeps", "folders", "video"},
+    "tqdm": {"refining", "monitor", "reference", "matched", "synthesis", "learning", "ablation", "sweeps"}
+    | {"folders", "video"},
     "skimage": {"metrics", "artefacts"},
     "matplotlib": {"reference", "learning"},
     "onnx": {"export"},

@@ -153,6 +153,21 @@ def test_matched_records_its_figures_in_the_checkpoint(style_path: Path, command
     assert after.keys() == (before.keys() | {"quality", "sample_loss"}) - {"training"}
 
 
+def test_matched_judges_what_goes_on_from_the_pass(
+    style_path: Path, command: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gaps = []
+    for refine in (0, 3):
+        assert command("matched", style_path, *MATCHED, "--noise_iterations", 0, "--refine", refine) == 0
+        gaps.append([float(row["gap_closed"]) for row in rows_of(tmp_path / "out" / "matched" / "checks.csv")])
+    assert all(after > before for before, after in zip(*gaps, strict=True))
+    report = (tmp_path / "out" / "matched" / "checks.md").read_text()
+    assert report.startswith("# One pass and 3 iterations from it against 4 iterations of L-BFGS")
+    capsys.readouterr()
+    assert command("matched", style_path, *MATCHED, "--refine", 3, "--record") == 2
+    assert capsys.readouterr().err == "evaluate: error: --record keeps the figures of one pass; leave out --refine\n"
+
+
 def test_matched_records_without_the_sample_photos(
     style_path: Path, command: Callable[..., int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -52,6 +52,7 @@ video              clips through a style, to the end or to where the next run go
 doctor             what is there, what is missing, what mends it: `python -m texturenet.doctor`
 folders            many files: where each result goes, and a run that goes past a bad one
 reports            rows that outlive an interruption, tables, titled contact sheets
+refining           a few iterations of the reference on a painting: `stylize.py --refine`
 judging            a checkpoint with its loss, rebuilt from its file
 yardstick          the L-BFGS runs that styles are measured by, kept on the disk
 matched            one pass against the reference: gap closed, matched iterations

@@ -103,6 +103,13 @@ def parser() -> argparse.ArgumentParser:
         help="from white noise; 0: leave it out (default: as --iterations)",
     )
     work.add_argument("--seed", type=int, default=0, metavar="INT", help="of the generator's noise (default: 0)")
+    work.add_argument(
+        "--refine",
+        type=at_least(int, 0),
+        default=0,
+        metavar="INT",
+        help="iterations that go on from each pass, as stylize.py --refine (default: 0)",
+    )
     _common(matched)
     _record(matched)
 
@@ -236,6 +243,7 @@ def _run(flags: argparse.Namespace) -> None:
             flags.seed,
             flags.fresh,
             flags.record,
+            flags.refine,
         )
     elif flags.command == "curve":
         from texturenet import learning

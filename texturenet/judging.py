@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,6 +17,7 @@ from texturenet.files import find_images
 from texturenet.learner import perceptual_loss
 from texturenet.losses import PerceptualLoss
 from texturenet.perceptual import Encoder, load_encoder
+from texturenet.refining import Refiner
 from texturenet.reports import fingerprint
 from texturenet.stylizer import Stylizer
 
@@ -49,12 +51,17 @@ def loss_terms(loss_function: PerceptualLoss, image: Tensor, photo: Tensor) -> d
 
 
 def open_judged(
-    path: Path, texture_path: Path | None = None, device: torch.device | str = "cpu", of_photos: bool = True
+    path: Path,
+    texture_path: Path | None = None,
+    device: torch.device | str = "cpu",
+    of_photos: bool = True,
+    refine: int = 0,
 ) -> Judged:
     """Load a style and rebuild its loss from its recipe, in float32.
 
     texture_path  the texture's own file, for checkpoints that hold a thumbnail only
     of_photos     whether it has to paint photos, or else to make a texture
+    refine        iterations of L-BFGS that go on from each of its paintings; 0: it is judged by its pass alone
     Raises ValueError or OSError for a file that is no checkpoint, for one of the other kind, and where its texture or
     its perceptual network is not at hand.
     """
@@ -64,10 +71,9 @@ def open_judged(
         if of_photos:
             raise ValueError(f"{path} makes a texture and paints no photos; `evaluate synthesis` is for it")
         raise ValueError(f"{path} paints photos and makes no texture; `evaluate matched` is for it")
-    recipe: Recipe = from_plain(Recipe, fields["recipe"])
-    texture = _texture(path, fields.get("texture"), texture_path, recipe.style_size)
-    encoder = place(load_recipe_encoder(recipe), torch.device(device))
-    loss_function = perceptual_loss(recipe, encoder, texture.to(device), with_photos=of_photos)
+    recipe, texture, encoder, loss_function = _rebuilt(path, fields, device, texture_path)
+    if refine:
+        stylizer = Stylizer(path, device, finish=Refiner(loss_function, encoder, refine))
     key = fingerprint(
         texture,
         encoder_key(encoder),
@@ -78,13 +84,48 @@ def open_judged(
     return Judged(fields["name"], stylizer, recipe, texture, loss_function, key)
 
 
+def refiner(path: Path, iterations: int, device: torch.device | str, max_memory: int | None = None) -> Refiner:
+    """What goes on from a style's paintings by the loss that it was trained with, see `Refiner`.
+
+    Raises ValueError or OSError for a file that is no checkpoint, and where it lacks its texture or its perceptual
+    network.
+    """
+    if path.suffix == ".onnx":
+        raise ValueError(f"{path}: --refine goes by the texture, which an ONNX file does not hold; name its checkpoint")
+    fields = checkpoint.load(path)
+    _, _, encoder, loss = _rebuilt(path, fields, device, without_it="paint without --refine")
+    return Refiner(loss, encoder, iterations, max_memory)
+
+
+def _rebuilt(
+    path: Path,
+    fields: dict[str, Any],
+    device: torch.device | str,
+    texture_path: Path | None = None,
+    without_it: str = "add --texture FILE",
+) -> tuple[Recipe, Tensor, Encoder, PerceptualLoss]:
+    """A checkpoint's recipe, its texture as the loss sees it, on the CPU, its perceptual network and its loss.
+
+    without_it  the way out where the file does not hold its texture
+    """
+    recipe: Recipe = from_plain(Recipe, fields["recipe"])
+    texture = _texture(path, fields.get("texture"), texture_path, recipe.style_size, without_it)
+    encoder = place(load_recipe_encoder(recipe), torch.device(device))
+    with_photos = fields["generator"]["options"].get("content", True)
+    return recipe, texture, encoder, perceptual_loss(recipe, encoder, texture.to(device), with_photos)
+
+
 def open_several(
-    paths: Sequence[Path], texture_path: Path | None, device: torch.device | str, of_photos: bool = True
+    paths: Sequence[Path],
+    texture_path: Path | None,
+    device: torch.device | str,
+    of_photos: bool = True,
+    refine: int = 0,
 ) -> list[Judged]:
     """`open_judged` of each. Raises ValueError for several with one texture too."""
     if texture_path is not None and len(paths) > 1:
         raise ValueError("--texture is of one style; give one checkpoint with it")
-    return [open_judged(path, texture_path, device, of_photos) for path in paths]
+    return [open_judged(path, texture_path, device, of_photos, refine) for path in paths]
 
 
 def sample_loss(style: Judged) -> float:
@@ -107,14 +148,12 @@ def encoder_key(encoder: Encoder) -> str:
     return fingerprint(encoder.preprocess, pools, *encoder.state_dict().values())
 
 
-def _texture(path: Path, kept: Tensor | None, texture_path: Path | None, style_size: int) -> Tensor:
+def _texture(path: Path, kept: Tensor | None, texture_path: Path | None, style_size: int, without_it: str) -> Tensor:
     if texture_path is not None:
         return images.load_image(texture_path, style_size)
     if kept is None or max(kept.shape[-2:]) != style_size:
         size = "none" if kept is None else f"one of {max(kept.shape[-2:])} px"
-        raise ValueError(
-            f"{path}: its loss saw a texture of {style_size} px and the file holds {size}; add --texture FILE"
-        )
+        raise ValueError(f"{path}: its loss saw a texture of {style_size} px and the file holds {size}; {without_it}")
     return kept.unsqueeze(0).float() / 255
 
 

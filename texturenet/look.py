@@ -32,6 +32,14 @@ class Look:
         least=16,
     )
 
+    refine: int = flag(
+        0,
+        "look",
+        "iterations of the reference that go on from the painting, nearer to the texture and to the photo: 10 take as "
+        "many seconds for 512 px on a CPU; 0: none",
+        least=0,
+    )
+
     mask: Path | None = flag(
         None,
         "where",

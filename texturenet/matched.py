@@ -125,6 +125,7 @@ def run(
     seed: int = 0,
     fresh: bool = False,
     record: bool = False,
+    refine: int = 0,
     say: Callable[[str], None] = print,
 ) -> list[Measure]:
     """Judge checkpoints; tables and sheets go to `out_dir`/matched, runs of the reference to `out_dir`/references.
@@ -132,9 +133,12 @@ def run(
     count, sizes      of photos; the longer side in px
     iterations        of L-BFGS from the photo; from noise `noise_iterations`: None as many, 0 none at all
     record            write the figures of the first size into the checkpoints, without what only resuming needs
+    refine            iterations that go on from each pass, as `stylize.py --refine`; they are judged in its place
     Raises ValueError or OSError, one line. After KeyboardInterrupt the same call goes on where it was.
     """
-    judged = open_several(checkpoints, texture_path, device)
+    if record and refine:
+        raise ValueError("--record keeps the figures of one pass; leave out --refine")
+    judged = open_several(checkpoints, texture_path, device, refine=refine)
     names = labels(judged, checkpoints)
     photos = choose_photos(photo_dir, count, say)
     references = References(out_dir / "references", device, fresh)
@@ -169,7 +173,7 @@ def run(
     folder = out_dir / "matched"
     for (name, size), rows in sheets.items():
         images.save_image(titled_sheet(rows), folder / f"{file_stem(name)}-{size}.jpg")
-    publish(folder / file_stem(*names), report(measures, device), [_csv_row(item) for item in measures], say)
+    publish(folder / file_stem(*names), report(measures, device, refine), [_csv_row(item) for item in measures], say)
     if record:
         for path, name, style in zip(checkpoints, names, judged, strict=True):
             figures = _quality([item for item in measures if item.style == name])
@@ -223,7 +227,7 @@ def _csv_row(item: Measure) -> dict[str, Any]:
     return row
 
 
-def report(measures: Sequence[Measure], device: torch.device) -> str:
+def report(measures: Sequence[Measure], device: torch.device, refine: int = 0) -> str:
     """The tables in Markdown: figures per style and size, and the terms of the loss."""
     groups: dict[tuple[str, int], list[Measure]] = {}
     for item in measures:
@@ -252,7 +256,7 @@ def report(measures: Sequence[Measure], device: torch.device) -> str:
     heads = ["style", "px", "photos", "gap closed, %", "matched from photo", "matched from noise"]
     times = ["pass, s", f"Gatys {longest} it., s", "times as fast"]
     return (
-        f"# One pass against {longest} iterations of L-BFGS\n\n"
+        f"# One pass{f' and {refine} iterations from it' if refine else ''} against {longest} iterations of L-BFGS\n\n"
         "Median (quartiles) over the photos. Gap closed: (photo - pass) / (photo - reference) of the total loss. "
         f"Matched: L-BFGS iterations that reach the loss of the pass. Times on {describe(device)}.\n\n"
         + markdown([*heads, *times], figures)

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from PIL import Image
@@ -15,6 +16,9 @@ from texturenet import blending, files, folders, images, pictures, reports, styl
 from texturenet.look import Look
 from texturenet.segments import Segments
 from texturenet.stylizer import Kind, Stylizer
+
+if TYPE_CHECKING:
+    from texturenet.refining import Refiner
 
 SHEET_SIZE = 480  # longer side of a picture on a sheet of styles, px, unless --size says otherwise
 SHEET_COLUMNS = 4
@@ -61,8 +65,17 @@ class Painter:
                 f"{len(models)} styles for one painting: give --grid for a sheet of them, or --mask and two, "
                 "inside and outside"
             )
-        self.styles = [Stylizer(model, device, max_memory=max_memory, precision=precision) for model in models]
         self.look, self.seed = look, seed
+        self.styles = [
+            Stylizer(
+                model,
+                device,
+                max_memory=max_memory,
+                precision=precision,
+                finish=_refiner(model, look.refine, device, max_memory),
+            )
+            for model in models
+        ]
         categories = (look.segments_category or "").split(",")
         self.segments = Segments(look.segments, categories) if look.segments else None
         most = AHEAD_PIXELS
@@ -108,6 +121,10 @@ class Painter:
         if _is_video(source, target):
             if self.look.grid or self.look.compare:
                 raise ValueError(f"{source}: --grid and --compare make pictures, and this is a video; leave it out")
+            if self.look.refine:
+                raise ValueError(
+                    f"{source}: --refine is for pictures, the frames of a video would flicker; leave it out"
+                )
             mask = self._mask(source)
             on_device = self.styles[0].device.type != "cpu"
             video.stylize(
@@ -196,6 +213,15 @@ class Painter:
         if not mask.any():
             print(f"{source}: nothing is marked in {self.look.mask or self.look.segments}", file=sys.stderr)
         return 1 - mask if self.look.mask_invert else mask
+
+
+def _refiner(model: str | Path, iterations: int, device: torch.device | str, max_memory: int | None) -> Refiner | None:
+    """What goes on from a style's paintings, if it is to."""
+    if not iterations:
+        return None
+    from texturenet import judging  # all that trains a style comes with it
+
+    return judging.refiner(styles.find(model) if isinstance(model, str) else model, iterations, device, max_memory)
 
 
 def _is_video(source: Path, target: Path) -> bool:

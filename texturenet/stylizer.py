@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -48,6 +48,8 @@ class Stylizer:
                 (in bf16 to its rounding), and one line on stderr says so
     precision   "auto", "fp32", "bf16" or "fp16": what convolutions compute in; see `devices.resolve_precision`. The
                 picture differs by less than 1/255 on average. An ONNX file has its own
+    finish      what is done to a painting before strength, colours and masks: (photo, painting) -> painting, tensors
+                (1, 3, H, W) at the size that is painted at; see `refining.Refiner`
     Raises ValueError, one line, for a file that is none and for a name that does not ship.
     """
 
@@ -58,9 +60,10 @@ class Stylizer:
         *,
         max_memory: int | None = None,
         precision: str = "auto",
+        finish: Callable[[Tensor, Tensor], Tensor] | None = None,
     ) -> None:
         path = styles.find(style) if isinstance(style, str) else style
-        self.device, self.max_memory = torch.device(device), max_memory
+        self.device, self.max_memory, self._finish = torch.device(device), max_memory, finish
         self._said: set[str] = set()
         self._noise: tuple[object, list[Tensor]] = (None, [])  # the last, and what it is of
         self.generator: Network
@@ -111,13 +114,19 @@ class Stylizer:
         Nothing of the style changes in a call: threads may share it. Raises ValueError for a picture under 16 px or
         over what memory holds, and for a value outside these.
         """
-        if isinstance(photo, Image.Image) and (strength, preserve_color, work_size, mask) == (1, None, None, None):
+        plain = (strength, preserve_color, work_size, mask, self._finish) == (1, None, None, None, None)
+        if isinstance(photo, Image.Image) and plain:
             return self._run_in_8_bits(photo, seed, noise_factor)
+
+        def paint(image: Tensor) -> Tensor:
+            painting = self._run(image, image.shape[-2], image.shape[-1], seed, noise_factor)
+            return painting if self._finish is None else self._finish(image, painting)
+
         pixels = images.to_tensor(photo) if isinstance(photo, Image.Image) else photo
         if isinstance(mask, Image.Image):
             mask = images.to_tensor(mask.convert("L"))[:, :1]
         painting = blending.paint_with(
-            lambda image: self._run(image, image.shape[-2], image.shape[-1], seed, noise_factor),
+            paint,
             pixels,
             strength=strength,
             preserve_color=preserve_color,
