@@ -18,7 +18,7 @@ import torch  # noqa: E402
 from PIL import Image  # noqa: E402
 from torch import Tensor  # noqa: E402
 
-from texturenet import checkpoint, images, styles  # noqa: E402
+from texturenet import checkpoint, images, judging, styles  # noqa: E402
 from texturenet.segments import Segments  # noqa: E402
 from texturenet.stylizer import Stylizer  # noqa: E402
 
@@ -91,6 +91,16 @@ def controls(style: Stylizer) -> None:
     row("where", where)
 
 
+def refined() -> None:
+    """What the first iterations of the reference add to a painting."""
+    cat = photo(skimage.data.chelsea(), 300)
+    tiles = []
+    for name in ("mosaic", "woodcut"):
+        refining = judging.refiner(styles.find(name), 10, "cpu")
+        tiles += [(name, Stylizer(name)(cat)), ("--refine 10", Stylizer(name, finish=refining)(cat))]
+    row("refine", tiles)
+
+
 def textures() -> None:
     """Every texture that ships, a sample of it, and four of that sample side by side."""
     side = 2 * TILE - 2 * TILE % 32  # a size that the network makes without cropping, so that it tiles
@@ -124,6 +134,7 @@ def main() -> None:
     gallery()
     textures()
     controls(style)
+    refined()
 
 
 if __name__ == "__main__":

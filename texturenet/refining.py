@@ -1,10 +1,9 @@
 """A few iterations of the reference on a painting: `stylize.py --refine N`.
 
 Both halves of the field in one picture. One pass of the styles that ship closes 91 to 95 % of the gap between the
-photo's loss and that of 300 iterations of L-BFGS from it; what is missing is a little of its own in every photo
-(docs/quality.md), which no weights found for all photos have and the first iterations from the painting find: 10 of
-them close 98 %. From the photo itself that takes 50 to 60 (Gatys et al. 2016), and leaves the even areas barer.
-The price is a perceptual network's pass there and back for each iteration, and its memory.
+photo's loss and that of 300 iterations of L-BFGS from it (Gatys et al. 2016); what is missing is a little of its own in
+every photo (docs/quality.md), which weights found for all photos don't have and a few iterations from the painting
+find. The price is a perceptual network's pass there and back for each of them, and its memory.
 """
 
 from __future__ import annotations
