@@ -8,7 +8,7 @@ import torch
 from conftest import picture
 from test_stylizer import save_style
 
-from texturenet import gatys, images, judging, refining, styles
+from texturenet import devices, gatys, images, judging, styles
 from texturenet.look import Look
 from texturenet.painting import Painter
 from texturenet.stylizer import Stylizer
@@ -56,7 +56,7 @@ def test_each_style_of_a_sheet_by_its_own_loss() -> None:
 def test_more_than_the_memory_holds(monkeypatch: pytest.MonkeyPatch) -> None:
     refine = judging.refiner(MOSAIC, 1, "cpu")
     free = 256 * 256 * refine.bytes_a_pixel / 0.9 + 1000
-    monkeypatch.setattr(refining, "free_memory", lambda _: free)
+    monkeypatch.setattr(devices, "free_memory", lambda _: free)
     monkeypatch.setattr(gatys, "descend", lambda _loss, start, *_: start)
     refine(torch.zeros(1, 3, 256, 256), torch.zeros(1, 3, 256, 256))
     large = torch.zeros(1, 3, 300, 1200)
@@ -74,7 +74,8 @@ def test_more_than_the_memory_holds(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         ("--model style.pt --refine 2 photo.png", "style.pt: its loss saw a texture of 256 px and the file holds none"),
         ("--model style.onnx --refine 2 photo.png", "style.onnx: --refine goes by the texture"),
-        ("--model mosaic --refine 2 clip.mp4", "clip.mp4: --refine is for pictures"),
+        ("--model mosaic --refine 2 clip.mp4", "clip.mp4 has frames, and each refined by itself"),
+        ("--model mosaic --refine 2 moving.png", "moving.png has frames, and each refined by itself"),
         ("--model mosaic --refine 2", "--refine needs a picture"),
         ("--model mosaic --refine -1 photo.png", "--refine"),
         ("--method gatys --texture photo.png --refine 2 photo.png", "--refine is for --method net"),
@@ -91,6 +92,8 @@ def test_what_cannot_be_refined(
     save_style(folder / "style.pt")
     (folder / "style.onnx").write_bytes(mosaic_onnx[0].read_bytes())
     (folder / "clip.mp4").touch()
+    still, other = (images.to_pil(picture(40, 48, seed)) for seed in (0, 1))
+    still.save(folder / "moving.png", save_all=True, append_images=[other])
     try:
         code = stylize.main([*words.split(), "--cpu"])
     except SystemExit as ended:

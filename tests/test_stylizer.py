@@ -103,7 +103,7 @@ def test_what_memory_does_not_hold_is_painted_in_strips(
     photo = picture(90, 120)
     whole = style(photo)
     small_strips(monkeypatch)
-    monkeypatch.setattr(stylizer, "free_memory", lambda _device: 2 * 10**6)  # four maps take 4 * 12 * 4 * 10800
+    monkeypatch.setattr(devices, "free_memory", lambda _device: 2 * 10**6)  # four maps take 4 * 12 * 4 * 10800
     assert capsys.readouterr().err == ""
     assert (style(photo) - whole).abs().max() < 1e-5
     assert capsys.readouterr().err == "120x90 px: memory is short; painting in strips, which takes longer\n"
@@ -117,7 +117,7 @@ def test_max_memory_is_of_the_whole_process(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     small_strips(monkeypatch)
-    monkeypatch.setattr(stylizer, "used_memory", lambda _device: 10**9)
+    monkeypatch.setattr(devices, "used_memory", lambda _device: 10**9)
     path = save_style(tmp_path / "style.pt")
     photo = picture(90, 120)
     Stylizer(path, max_memory=10**9 + 10**7)(photo)
@@ -171,20 +171,20 @@ def test_a_huge_texture_comes_in_strips_too(tmp_path: Path, monkeypatch: pytest.
     style = Stylizer(save_style(tmp_path / "style.pt", content=False, padding="circular"))
     whole = style.synthesize(90, 121)
     small_strips(monkeypatch)
-    monkeypatch.setattr(stylizer, "free_memory", lambda _device: 2 * 10**6)
+    monkeypatch.setattr(devices, "free_memory", lambda _device: 2 * 10**6)
     assert (style.synthesize(90, 121) - whole).abs().max() < 1e-5
 
 
 def test_what_is_no_generator_runs_in_one_piece(style: Stylizer, monkeypatch: pytest.MonkeyPatch) -> None:
     """An ONNX file's network can't be taken apart."""
     style.generator = SimpleNamespace(channels=12, noise_shapes=style.generator.noise_shapes)
-    monkeypatch.setattr(stylizer, "free_memory", lambda _device: 10**9)
+    monkeypatch.setattr(devices, "free_memory", lambda _device: 10**9)
     with pytest.raises(ValueError, match=r"2000x1500 px takes at least 1.1 GB and 0.8 GB are left"):
         style(torch.zeros(1, 3, 1500, 2000))
 
 
 def test_too_large_even_for_strips(style: Stylizer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stylizer, "free_memory", lambda _device: 300 * 2**20)
+    monkeypatch.setattr(devices, "free_memory", lambda _device: 300 * 2**20)
     with pytest.raises(ValueError, match=r"4000x3000 px takes at least 0.3 GB and 0.3 GB are left on cpu; .*--size"):
         style(torch.zeros(1, 3, 3000, 4000))
     style(torch.zeros(1, 3, 64, 64))

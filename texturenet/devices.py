@@ -101,6 +101,19 @@ def free_memory(device: torch.device) -> int | None:
         return None
 
 
+def room_left(device: torch.device, max_memory: int | None) -> int | None:
+    """Bytes that may be taken on the device besides what this process holds; None where it can't be told.
+
+    max_memory  that the process may hold in all; nine tenths of what is free are the most in any case
+    """
+    free = free_memory(device)
+    most = None if free is None else int(0.9 * free)
+    if max_memory is None:
+        return most
+    allowed = max_memory - used_memory(device)
+    return allowed if most is None else min(allowed, most)
+
+
 def used_memory(device: torch.device) -> int:
     """Bytes that this process holds on the device; 0 where it can't be told."""
     if device.type == "cuda":

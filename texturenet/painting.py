@@ -121,10 +121,7 @@ class Painter:
         if _is_video(source, target):
             if self.look.grid or self.look.compare:
                 raise ValueError(f"{source}: --grid and --compare make pictures, and this is a video; leave it out")
-            if self.look.refine:
-                raise ValueError(
-                    f"{source}: --refine is for pictures, the frames of a video would flicker; leave it out"
-                )
+            self._require_no_refining(source)
             mask = self._mask(source)
             on_device = self.styles[0].device.type != "cpu"
             video.stylize(
@@ -154,7 +151,10 @@ class Painter:
         """A picture and its mask. `limit`: max_pixels of either, as of `pictures.load_picture`."""
         if self.look.grid:
             size = size or SHEET_SIZE
-        return Photo(pictures.load_picture(source, size, **limit), self._mask(source, **limit))
+        picture = pictures.load_picture(source, size, **limit)
+        if len(picture.frames) > 1:
+            self._require_no_refining(source)
+        return Photo(picture, self._mask(source, **limit))
 
     def paint(self, photo: Photo) -> pictures.Picture:
         """The painting, every frame of it."""
@@ -200,6 +200,10 @@ class Painter:
             work_size=look.work_size,
             mask=mask,
         )
+
+    def _require_no_refining(self, source: Path) -> None:
+        if self.look.refine:
+            raise ValueError(f"{source} has frames, and each refined by itself they would flicker; leave out --refine")
 
     def _mask(self, source: Path, **limit: int) -> Tensor | None:
         """Where to paint this picture, as in `Photo`."""

@@ -13,7 +13,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from texturenet import gatys
-from texturenet.devices import free_memory, used_memory
+from texturenet.devices import room_left
 from texturenet.losses import PerceptualLoss
 from texturenet.perceptual import Encoder
 from texturenet.presets import GatysRecipe
@@ -60,16 +60,11 @@ class Refiner:
         return refined.to(painting.device)
 
     def _require_memory(self, height: int, width: int) -> None:
-        free = free_memory(self.device)
-        room = None if free is None else 0.9 * free
-        if self.max_memory is not None:
-            allowed = self.max_memory - used_memory(self.device)
-            room = allowed if room is None else min(allowed, room)
-        needed = self.bytes_a_pixel * height * width
-        if room is not None and needed > room:
-            fits = int(max(height, width) * (max(room, 0) / needed) ** 0.5) // _GRAIN * _GRAIN
+        left, needed = room_left(self.device, self.max_memory), self.bytes_a_pixel * height * width
+        if left is not None and needed > left:
+            fits = int(max(height, width) * (max(left, 0) / needed) ** 0.5) // _GRAIN * _GRAIN
             raise ValueError(
                 f"refining a picture of {width}x{height} px takes {needed / 2**30:.1f} GB and "
-                f"{max(room, 0) / 2**30:.1f} GB are left on {self.device}; "
+                f"{max(left, 0) / 2**30:.1f} GB are left on {self.device}; "
                 + (f"add --work_size {fits}, or paint without --refine" if fits >= _GRAIN else "paint without --refine")
             )

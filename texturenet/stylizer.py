@@ -12,7 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from texturenet import blending, checkpoint, images, pages, styles, tiles
-from texturenet.devices import free_memory, place, resolve_precision, used_memory
+from texturenet.devices import place, resolve_precision, room_left
 from texturenet.files import is_plain_name
 from texturenet.generators import Network, Pyramid, Residual, make_noise
 from texturenet.onnx_style import OnnxStyle
@@ -221,21 +221,12 @@ class Stylizer:
 
     def _holds(self, height: int, width: int) -> bool:
         """Whether memory suffices for a pass at full speed."""
-        room = self._room()
+        room = room_left(self.device, self.max_memory)
         if room is not None and self._full_memory(height, width) > room:
             pages.SHARED.clear()  # of pictures before, as is the noise
             self._noise = (None, [])
-            room = self._room()
+            room = room_left(self.device, self.max_memory)
         return room is None or self._full_memory(height, width) <= room
-
-    def _room(self) -> int | None:
-        """Bytes that painting may take on the device; None where it can't be told."""
-        free = free_memory(self.device)
-        room = None if free is None else int(0.9 * free)
-        if self.max_memory is None:
-            return room
-        allowed = self.max_memory - used_memory(self.device)
-        return allowed if room is None else min(allowed, room)
 
     def _room_for_strips(self, height: int, width: int) -> int:
         """Bytes for `tiles.paint`, beside the result. Raises ValueError where they are too few."""
@@ -245,7 +236,7 @@ class Stylizer:
             needed = result + tiles.least_memory(self.generator.channels, width)
         else:
             needed = _MAPS_ALIVE * self.generator.channels * height * width * 4
-        room = self._room()
+        room = room_left(self.device, self.max_memory)
         if room is None and in_strips:
             return max(2 * needed, self._full_memory(height, width))
         if not in_strips or room is None or room < needed:
