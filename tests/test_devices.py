@@ -57,6 +57,18 @@ def test_free_memory_is_known_here() -> None:
     assert free is None or 2**20 < free < 2**50
 
 
+@pytest.mark.parametrize(
+    ("free", "max_memory", "left"),
+    [(1000, None, 900), (1000, 800, 500), (1000, 5000, 900), (None, None, None), (None, 800, 500), (1000, 200, -100)],
+)
+def test_what_memory_is_left(
+    free: int | None, max_memory: int | None, left: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(devices, "free_memory", lambda _: free)
+    monkeypatch.setattr(devices, "used_memory", lambda _: 300)
+    assert devices.room_left(torch.device("cpu"), max_memory) == left
+
+
 def test_used_memory_grows_with_what_is_held() -> None:
     cpu = torch.device("cpu")
     if before := used_memory(cpu):  # 0: it can't be told here

@@ -12,9 +12,9 @@ takes mean and variance over the whole picture: each map is measured by a pass o
 A map that memory holds is kept in that pass. One that it does not hold is computed again in every later pass, through
 as much of the network as lies below it, which takes longer; so 100 MP fit into 4 GB.
 
-torch.compile is no substitute: 512 px through the shipped mosaic in bf16 on one core of an EPYC, in one run, took 0.54 s
-compiled by torch 2.13 and 0.35 s in strips, after 94 s of compiling; in float32 the compiled picture was wrong (43/255
-off on average).
+torch.compile is no substitute: 512 px through the shipped mosaic in bf16 on one core of an EPYC, in one run, took
+0.54 s compiled by torch 2.13 and 0.35 s in strips, after 94 s of compiling; in float32 the compiled picture was wrong
+(43/255 off on average).
 
 Exact statistics are worth it. Those of a thumbnail (Chen et al. 2021, arXiv 2103.11784) need no passes, but a network
 with noise and smoothing at every scale has others at another size: photos of 1536 px through the shipped mosaic came
