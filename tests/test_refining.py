@@ -53,6 +53,27 @@ def test_each_style_of_a_sheet_by_its_own_loss() -> None:
         assert not torch.equal(wanted, Stylizer(style.name)(photo))
 
 
+@pytest.mark.parametrize("pictures", ["photo.png", "photo.png other.png"])
+def test_ctrl_c_keeps_what_it_has_come_to(
+    pictures: str,
+    folder: Path,
+    stylize: ModuleType,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    images.save_image(picture(48, 64, 1), folder / "other.png")
+    half_way = picture(48, 64, 2)
+
+    def interrupted(*_: object) -> None:
+        raise gatys.Interrupted(half_way)
+
+    monkeypatch.setattr(gatys, "descend", interrupted)
+    assert stylize.main(f"--model mosaic --cpu --refine 2 {pictures}".split()) == 130
+    assert "stopped" in capsys.readouterr().err
+    (kept,) = (folder / "stylized").iterdir()
+    torch.testing.assert_close(images.load_image(kept), half_way, atol=0.51 / 255, rtol=0)
+
+
 def test_more_than_the_memory_holds(monkeypatch: pytest.MonkeyPatch) -> None:
     refine = judging.refiner(MOSAIC, 1, "cpu")
     free = 256 * 256 * refine.bytes_a_pixel / 0.9 + 1000

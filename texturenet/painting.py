@@ -66,15 +66,11 @@ class Painter:
                 "inside and outside"
             )
         self.look, self.seed = look, seed
+        self._refiners = [_refiner(model, look.refine, device, max_memory) for model in models] if look.refine else []
+        finishes: Sequence[Refiner | None] = self._refiners or [None] * len(models)
         self.styles = [
-            Stylizer(
-                model,
-                device,
-                max_memory=max_memory,
-                precision=precision,
-                finish=_refiner(model, look.refine, device, max_memory),
-            )
-            for model in models
+            Stylizer(model, device, max_memory=max_memory, precision=precision, finish=finish)
+            for model, finish in zip(models, finishes, strict=True)
         ]
         categories = (look.segments_category or "").split(",")
         self.segments = Segments(look.segments, categories) if look.segments else None
@@ -133,7 +129,11 @@ class Painter:
                 side_by_side=on_device,
             )
             return target
-        return self.write(self.paint(self.read(source, size)), target, quality)
+        self.write(self.paint(self.read(source, size)), target, quality)
+        if any(refiner.stopped for refiner in self._refiners):
+            print(f"stopped; refined as far as it came: {target}", file=sys.stderr)
+            raise KeyboardInterrupt
+        return target
 
     def steps(self, size: int | None = None, quality: int = 95) -> folders.Steps[Photo, pictures.Picture]:
         """The same for a run over many files, which reads ahead what memory surely holds beside two others."""
@@ -157,7 +157,9 @@ class Painter:
         return Photo(picture, self._mask(source, **limit))
 
     def paint(self, photo: Photo) -> pictures.Picture:
-        """The painting, every frame of it."""
+        """The painting, every frame of it. Raises KeyboardInterrupt where the one before was stopped, which is kept."""
+        if any(refiner.stopped for refiner in self._refiners):
+            raise KeyboardInterrupt
         picture = photo.picture
         frames = [self._frame(frame, photo.mask) for frame in picture.frames]
         if self.look.grid or self.look.compare:
@@ -219,10 +221,8 @@ class Painter:
         return 1 - mask if self.look.mask_invert else mask
 
 
-def _refiner(model: str | Path, iterations: int, device: torch.device | str, max_memory: int | None) -> Refiner | None:
-    """What goes on from a style's paintings, if it is to."""
-    if not iterations:
-        return None
+def _refiner(model: str | Path, iterations: int, device: torch.device | str, max_memory: int | None) -> Refiner:
+    """What goes on from a style's paintings."""
     from texturenet import judging  # all that trains a style comes with it
 
     return judging.refiner(styles.find(model) if isinstance(model, str) else model, iterations, device, max_memory)

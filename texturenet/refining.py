@@ -32,12 +32,14 @@ class Refiner:
     iterations  1 or more
     max_memory  bytes that this process may hold on the loss's device; None: nine tenths of what is free
     Called with a photo and its painting, (1, 3, H, W) in [0, 1], it returns a painting of that shape, where the
-    painting was. Raises ValueError for a picture that the memory does not hold, with a size that it does.
+    painting was; on Ctrl-C what it has come to, and `stopped` is True from then on, for the caller to end when that is
+    saved. Raises ValueError for a picture that the memory does not hold, with a size that it does.
     """
 
     def __init__(self, loss: PerceptualLoss, encoder: Encoder, iterations: int, max_memory: int | None = None) -> None:
         self.loss, self.max_memory = loss, max_memory
         self.recipe = GatysRecipe(iterations=iterations)
+        self.stopped = False
         self.device = next(iter(loss.targets.values())).device
         with torch.no_grad():
             probe = torch.zeros(1, 3, _PROBE, _PROBE, device=self.device)
@@ -56,7 +58,10 @@ class Refiner:
                     bar.set_postfix_str(f"loss {iterate.losses['total']:.4g}", refresh=False)
                     bar.update(iterate.iteration - bar.n)
 
-                refined = gatys.descend(self.loss, start, content, self.recipe, tick)
+                try:
+                    refined = gatys.descend(self.loss, start, content, self.recipe, tick)
+                except gatys.Interrupted as stop:
+                    refined, self.stopped = stop.image, True
         return refined.to(painting.device)
 
     def _require_memory(self, height: int, width: int) -> None:
