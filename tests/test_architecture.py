@@ -83,6 +83,7 @@ DOORS: dict[str, set[str]] = {
     },
     "refining": {"devices", "gatys", "losses", "perceptual", "presets"},
     "judging": {
+        "gatys",
         "refining",
         "config",
         "devices",
@@ -168,8 +169,8 @@ DOORS: dict[str, set[str]] = {
     "gui.training": {"files", "styles"},
     "gui.pace": {"config", "presets", "gui.training"},
     "gui.gallery": {"images", "checkpoint", "styles", "stylizer", "gui.photos", "gui.uploads"},
-    "gui.easel": {"files", "pictures", "stylizer", "gui.uploads"},
-    "gui.live_reference": {"images", "gatys", "perceptual", "presets", "gui.uploads"},
+    "gui.easel": {"files", "gatys", "judging", "pictures", "stylizer", "gui.uploads"},
+    "gui.live_reference": {"images", "gatys", "judging", "presets", "gui.uploads"},
     "gui.studio": {
         "files",
         "monitor",

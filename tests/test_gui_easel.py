@@ -11,11 +11,12 @@ import pytest
 import torch
 from conftest import picture
 from PIL import Image
+from test_stylizer import save_style
 
-from texturenet import Stylizer, images, styles
+from texturenet import Stylizer, images, judging, styles
 from texturenet.devices import used_memory
 from texturenet.files import ImageError
-from texturenet.gui.easel import Easel, Settings
+from texturenet.gui.easel import Easel, Settings, Stopped
 
 SMALL = Settings(styles.find("mosaic"), size=64)
 
@@ -54,6 +55,64 @@ def test_strokes_twice_as_large(easel: Easel) -> None:
     made = easel.paint(key, dataclasses.replace(SMALL, strokes=2.0))
     expected = Stylizer("mosaic")(images.open_image(easel.photos[key].path), work_size=32)
     assert Image.open(made.path).tobytes() == expected.tobytes()
+
+
+def test_refined(easel: Easel) -> None:
+    key, asked = upload(easel, "cat.png"), []
+
+    def go_on(iteration: int) -> bool:
+        asked.append(iteration)
+        return True
+
+    settings = dataclasses.replace(SMALL, refine=2, strength=0.5)
+    made = easel.paint(key, settings, go_on)
+    assert asked == [0, 1, 2]
+    style = Stylizer("mosaic", finish=judging.refiner(SMALL.style, 2, "cpu"))
+    expected = style(images.open_image(easel.photos[key].path), strength=0.5)
+    assert Image.open(made.path).tobytes() == expected.tobytes()
+    assert easel.at_hand(key, settings) and easel.paint(key, settings, lambda _: False) is made
+
+
+def test_a_refining_that_is_not_wanted_leaves_the_painting_before(easel: Easel) -> None:
+    key = upload(easel, "cat.png")
+    painting = easel.paint(key, SMALL)
+    before = painting.path.read_bytes()
+    with pytest.raises(Stopped):
+        easel.paint(key, dataclasses.replace(SMALL, refine=1000), lambda iteration: iteration < 2)
+    assert easel.latest(key) is painting and painting.path.read_bytes() == before
+    easel.close()
+    with pytest.raises(Stopped):
+        easel.paint(key, dataclasses.replace(SMALL, refine=1000))
+
+
+def test_others_paint_while_one_is_refined_and_a_photo_that_is_gone_stays_gone(easel: Easel) -> None:
+    key, other = upload(easel, "cat.png"), upload(easel, "dog.png", 1)
+
+    def go_on(iteration: int) -> bool:
+        if iteration == 1:
+            assert easel.paint(other, SMALL).size == (64, 40)
+            easel.remove(key)
+        return True
+
+    with pytest.raises(Stopped):
+        easel.paint(key, dataclasses.replace(SMALL, refine=2), go_on)
+    assert not [path for path in easel.folder.rglob("*cat*") if path.is_file()]
+
+
+def test_an_animation_is_not_refined(easel: Easel) -> None:
+    path = easel.folder / "x" / "moving.png"
+    path.parent.mkdir()
+    still, other = (images.to_pil(picture(40, 64, seed)) for seed in (0, 1))
+    still.save(path, save_all=True, append_images=[other])
+    with pytest.raises(ValueError, match=r"^moving.png has frames"):
+        easel.paint(easel.add(path).key, dataclasses.replace(SMALL, refine=1))
+
+
+def test_a_style_without_its_texture_is_not_refined(easel: Easel) -> None:
+    bare = easel.folder / "bare.pt"
+    save_style(bare)
+    with pytest.raises(ValueError, match=r"^bare.pt: its loss saw a texture of .* paint without refining$"):
+        easel.paint(upload(easel, "cat.png"), Settings(bare, size=64, refine=1))
 
 
 def test_only_the_latest_is_kept(easel: Easel) -> None:

@@ -129,4 +129,4 @@ def test_previews_and_no_other_file(browser: TestClient, studio: Studio, photo: 
 
 
 def test_the_reference_before_there_is_one(browser: TestClient) -> None:
-    assert browser.get("/reference.jpg").status_code == 404
+    assert {browser.get(f"/reference/{what}").status_code for what in ("pass", "iterate", "x")} == {404}

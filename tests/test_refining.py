@@ -82,11 +82,11 @@ def test_more_than_the_memory_holds(monkeypatch: pytest.MonkeyPatch) -> None:
     refine(torch.zeros(1, 3, 256, 256), torch.zeros(1, 3, 256, 256))
     large = torch.zeros(1, 3, 300, 1200)
     with pytest.raises(
-        ValueError, match=r"1200x300 px takes \d.\d GB and 0.\d GB are left on cpu; add --work_size 512,"
+        ValueError, match=r"1200x300 px takes \d.\d GB and 0.\d GB are left on cpu; paint at 512 px, which fit"
     ):
         refine(large, large)
     refine.max_memory = 1000  # less than the process has already
-    with pytest.raises(ValueError, match=r"0.0 GB are left on cpu; paint without --refine"):
+    with pytest.raises(ValueError, match=r"0.0 GB are left on cpu; paint without refining"):
         refine(large, large)
 
 

@@ -14,6 +14,7 @@ from texturenet import checkpoint, images
 from texturenet.config import Recipe, from_plain
 from texturenet.devices import place
 from texturenet.files import find_images
+from texturenet.gatys import OnIterate
 from texturenet.learner import perceptual_loss
 from texturenet.losses import PerceptualLoss
 from texturenet.perceptual import Encoder, load_encoder
@@ -84,7 +85,13 @@ def open_judged(
     return Judged(fields["name"], stylizer, recipe, texture, loss_function, key)
 
 
-def refiner(path: Path, iterations: int, device: torch.device | str, max_memory: int | None = None) -> Refiner:
+def refiner(
+    path: Path,
+    iterations: int,
+    device: torch.device | str,
+    max_memory: int | None = None,
+    watch: OnIterate | None = None,
+) -> Refiner:
     """What goes on from a style's paintings by the loss that it was trained with, see `Refiner`.
 
     Raises ValueError or OSError for a file that is no checkpoint, and where it lacks its texture or its perceptual
@@ -93,8 +100,8 @@ def refiner(path: Path, iterations: int, device: torch.device | str, max_memory:
     if path.suffix == ".onnx":
         raise ValueError(f"{path}: --refine goes by the texture, which an ONNX file does not hold; name its checkpoint")
     fields = checkpoint.load(path)
-    _, _, encoder, loss = _rebuilt(path, fields, device, without_it="paint without --refine")
-    return Refiner(loss, encoder, iterations, max_memory)
+    _, _, encoder, loss = _rebuilt(path, fields, device, without_it="paint without refining")
+    return Refiner(loss, encoder, iterations, max_memory, watch)
 
 
 def _rebuilt(

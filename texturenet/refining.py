@@ -1,4 +1,4 @@
-"""A few iterations of the reference on a painting: `stylize.py --refine N`.
+"""A few iterations of the reference on a painting: `stylize.py --refine N`, and "Refine" in the web page.
 
 Both halves of the field in one picture. One pass of the styles that ship closes 91 to 95 % of the gap between the
 photo's loss and that of 300 iterations of L-BFGS from it (Gatys et al. 2016); what is missing is a little of its own in
@@ -31,13 +31,22 @@ class Refiner:
     loss        the one that the style was trained with, of this encoder
     iterations  1 or more
     max_memory  bytes that this process may hold on the loss's device; None: nine tenths of what is free
+    watch       called with the painting and after each iteration, in place of a progress bar; it stops the refining as
+                Ctrl-C does, by KeyboardInterrupt
     Called with a photo and its painting, (1, 3, H, W) in [0, 1], it returns a painting of that shape, where the
     painting was; on Ctrl-C what it has come to, and `stopped` is True from then on, for the caller to end when that is
     saved. Raises ValueError for a picture that the memory does not hold, with a size that it does.
     """
 
-    def __init__(self, loss: PerceptualLoss, encoder: Encoder, iterations: int, max_memory: int | None = None) -> None:
-        self.loss, self.max_memory = loss, max_memory
+    def __init__(
+        self,
+        loss: PerceptualLoss,
+        encoder: Encoder,
+        iterations: int,
+        max_memory: int | None = None,
+        watch: gatys.OnIterate | None = None,
+    ) -> None:
+        self.loss, self.max_memory, self._watch = loss, max_memory, watch
         self.recipe = GatysRecipe(iterations=iterations)
         self.stopped = False
         self.device = next(iter(loss.targets.values())).device
@@ -52,14 +61,21 @@ class Refiner:
         with torch.inference_mode(False), torch.no_grad():
             content = self.loss.content_features(photo.to(self.device, copy=True))
             start = painting.to(self.device, copy=True)
-            with tqdm(total=self.recipe.iterations, desc="refining", unit="it", leave=False, dynamic_ncols=True) as bar:
+            with tqdm(
+                total=self.recipe.iterations,
+                desc="refining",
+                unit="it",
+                leave=False,
+                dynamic_ncols=True,
+                disable=self._watch is not None,
+            ) as bar:
 
                 def tick(iterate: gatys.Iterate) -> None:
                     bar.set_postfix_str(f"loss {iterate.losses['total']:.4g}", refresh=False)
                     bar.update(iterate.iteration - bar.n)
 
                 try:
-                    refined = gatys.descend(self.loss, start, content, self.recipe, tick)
+                    refined = gatys.descend(self.loss, start, content, self.recipe, self._watch or tick)
                 except gatys.Interrupted as stop:
                     refined, self.stopped = stop.image, True
         return refined.to(painting.device)
@@ -70,6 +86,7 @@ class Refiner:
             fits = int(max(height, width) * (max(left, 0) / needed) ** 0.5) // _GRAIN * _GRAIN
             raise ValueError(
                 f"refining a picture of {width}x{height} px takes {needed / 2**30:.1f} GB and "
-                f"{max(left, 0) / 2**30:.1f} GB are left on {self.device}; "
-                + (f"add --work_size {fits}, or paint without --refine" if fits >= _GRAIN else "paint without --refine")
+                f"{max(left, 0) / 2**30:.1f} GB are left on {self.device}; paint "
+                + (f"at {fits} px, which fit (--work_size {fits}), or " if fits >= _GRAIN else "")
+                + "without refining"
             )

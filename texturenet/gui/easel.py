@@ -10,9 +10,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from texturenet import pictures
+from PIL import Image
+
+from texturenet import gatys, judging, pictures
 from texturenet.files import ImageError
 from texturenet.gui import uploads
+from texturenet.pictures import Picture
 from texturenet.stylizer import Stylizer
 
 VIEW = 1400  # px, longer side of what the page shows; downloads have every pixel
@@ -21,7 +24,7 @@ MOST_PHOTOS = 60
 
 @dataclass(frozen=True)
 class Settings:
-    """How photos are painted; the fields but the last are Stylizer's."""
+    """How photos are painted; the fields but the last two are Stylizer's."""
 
     style: Path
     strength: float = 1.0
@@ -30,6 +33,7 @@ class Settings:
     size: int | None = 1024  # longer side at most, px; None: the photo's own
     preserve_color: str | None = None
     strokes: float = 1.0  # how many times as large as the style has them
+    refine: int = 0  # iterations that go on from the painting, see refining.py
 
 
 @dataclass(frozen=True)
@@ -53,8 +57,12 @@ class Painting:
     size: tuple[int, int]  # (w, h)
 
 
+class Stopped(Exception):
+    """A painting that is not wanted any longer was not finished; the one before it stands."""
+
+
 class Easel:
-    """Paints one picture at a time with the style that was used last still in memory.
+    """Paints one picture at a time with the style that was used last still in memory; beside it, refines one.
 
     folder  for uploads and results
     """
@@ -65,7 +73,12 @@ class Easel:
         self.packed: Path | None = None  # the latest archive
         self._paintings: dict[tuple[str, Settings, float], Painting] = {}
         self._style: tuple[tuple[Path, float], Stylizer] | None = None
-        self._lock = threading.Lock()
+        self._painting, self._refining, self._keeping = threading.Lock(), threading.Lock(), threading.Lock()
+        self._closed = False
+
+    def close(self) -> None:
+        """End a refining at its next iteration."""
+        self._closed = True
 
     def add(self, path: Path) -> Photo:
         """Take an uploaded file. Raises ImageError, naming it, for one that is no picture; it is discarded then."""
@@ -83,22 +96,31 @@ class Easel:
     def remove(self, key: str) -> None:
         """Take a photo and its paintings away."""
         photo = self.photos.pop(key)
-        with self._lock:
+        with self._painting, self._keeping:
             self._forget(key)
         uploads.discard(photo.path)
 
-    def paint(self, key: str, settings: Settings) -> Painting:
+    def paint(self, key: str, settings: Settings, go_on: Callable[[int], bool] = lambda _: True) -> Painting:
         """The painting, made unless it is at hand. Only the latest of a photo is kept.
 
-        Raises ValueError or OSError, one line that names the photo or the style.
+        go_on  asked with the number of each iteration of a refining, from 0; False stops it
+        Raises ValueError or OSError, one line that names the photo or the style, and Stopped.
         """
-        photo = self.photos[key]
-        with self._lock:
-            known = (key, settings, settings.style.stat().st_mtime)
+        photo, known = self.photos[key], _known(key, settings)
+        with self._refining if settings.refine else self._painting:
             if known not in self._paintings:
-                self._forget(key)
-                self._paintings[known] = self._painted(photo, settings)
+                picture, frames, seconds = self._painted(photo, settings, go_on)
+                with self._keeping:
+                    if key not in self.photos:
+                        raise Stopped
+                    self._forget(key)
+                    self._paintings[known] = made = self._saved(photo, settings, picture, frames, seconds)
+                    return made
             return self._paintings[known]
+
+    def at_hand(self, key: str, settings: Settings) -> bool:
+        """Whether `paint` has it already."""
+        return _known(key, settings) in self._paintings
 
     def latest(self, key: str) -> Painting:
         """What `paint` made last of a photo. Raises KeyError where there is none."""
@@ -128,10 +150,22 @@ class Easel:
             self._style = known, Stylizer(path)
         return self._style[1]
 
-    def _painted(self, photo: Photo, settings: Settings) -> Painting:
-        style = self.style(settings.style)
+    def _painted(
+        self, photo: Photo, settings: Settings, go_on: Callable[[int], bool]
+    ) -> tuple[Picture, list[Image.Image], float]:
+        """The photo, its frames painted, and the seconds that they took."""
+
+        def watch(iterate: gatys.Iterate) -> None:
+            if self._closed or not go_on(iterate.iteration):
+                raise KeyboardInterrupt  # as it is stopped from a keyboard
+
         try:
-            picture = uploads.load(photo.path, settings.size)
+            picture, refiner = uploads.load(photo.path, settings.size), None
+            if settings.refine:
+                if len(picture.frames) > 1:
+                    raise ValueError(f"{photo.name} has frames, and each refined by itself they would flicker")
+                refiner = judging.refiner(settings.style, settings.refine, "cpu", watch=watch)
+            style = Stylizer(settings.style, finish=refiner) if refiner else self.style(settings.style)
             begin = time.perf_counter()
             frames = [
                 style(
@@ -145,8 +179,16 @@ class Easel:
                 for frame in picture.frames
             ]
             seconds = time.perf_counter() - begin
-        except ImageError as error:
-            raise ImageError(str(error).replace(str(photo.path), photo.name, 1)) from None
+        except ValueError as error:
+            said = str(error).replace(str(photo.path), photo.name, 1)
+            raise ValueError(said.replace(str(settings.style), settings.style.name, 1)) from None
+        if refiner and refiner.stopped:
+            raise Stopped
+        return picture, frames, seconds
+
+    def _saved(
+        self, photo: Photo, settings: Settings, picture: Picture, frames: list[Image.Image], seconds: float
+    ) -> Painting:
         stem = f"{Path(photo.name).stem}-{settings.style.stem}"
         target = self._results(photo.key) / f"{stem}{uploads.result_suffix(photo.name)}"
         pictures.save_picture(picture.with_frames(frames), target)
@@ -167,3 +209,8 @@ class Easel:
             del self._paintings[known]
         for file in self._results(key).glob("*"):
             file.unlink()
+
+
+def _known(key: str, settings: Settings) -> tuple[str, Settings, float]:
+    """A style that is trained on is another one."""
+    return key, settings, settings.style.stat().st_mtime

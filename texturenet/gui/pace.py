@@ -31,7 +31,8 @@ class Preset:
     flags: dict[str, Any]
 
 
-# On top of train.py's preset laptop, by which the styles that ship were made: "good" is its number of steps.
+# On top of train.py's preset laptop, by which the styles that ship were made: "good" is its number of steps. After
+# "best" even runs that began with drawn weights stood still: docs/quality.md.
 PRESETS = {
     "quick": Preset(
         "Quick look",
@@ -45,8 +46,8 @@ PRESETS = {
     ),
     "best": Preset(
         "Best",
-        "Finer strokes and calmer surfaces, for patience or a GPU.",
-        {"iterations": 6000, "batch_size": 2, "preview_every": 200, "save_every": 200, "log_every": 20},
+        "As far as more steps make it better.",
+        {"iterations": 4500, "preview_every": 150, "save_every": 150, "log_every": 20},
     ),
 }
 

@@ -29,7 +29,7 @@ class ReferenceTab:
         with parts.card("One pass, and the slow way"):
             ui.html(
                 "Gatys' method needs no training: it changes the pixels of one photo, step by step, until they have "
-                "the texture. It is what a trained style is measured against.",
+                "the texture. It is what a trained style is measured against, by the loss that it was trained with.",
                 tag="p",
             ).classes("quiet")
             with ui.element("div").classes("pair"):
@@ -64,7 +64,7 @@ class ReferenceTab:
             self._sentence.say(f"{card.name} does not hold the texture that it learned; choose another.", "trouble")
         else:
             self._drawn = None
-            await asyncio.to_thread(self.studio.reference.start, photo, card.texture, ITERATIONS, SIZE)
+            await asyncio.to_thread(self.studio.reference.start, photo, card.path, ITERATIONS, SIZE)
             self._sentence.say("")
 
     def _refresh(self) -> None:
@@ -80,8 +80,12 @@ class ReferenceTab:
             return
         self._drawn = (progress.iteration, progress.done)
         self._bar.set_value(progress.iteration / progress.iterations)
+        if progress.pass_total is not None:
+            address = f"/reference/pass?v={progress.pass_total}"
+            self._pass.content = f'<img src="{address}" alt="The photo, painted in one pass">'
+            self._pass_said.content = f"One pass · {SIZE} px · loss {progress.pass_total:.3g}"
         version = f"{progress.iteration}-{progress.seconds:.2f}"
-        self._slow.content = f'<img src="/reference.jpg?v={version}" alt="The photo, by Gatys\' method">'
+        self._slow.content = f'<img src="/reference/iterate?v={version}" alt="The photo, by Gatys\' method">'
         self._slow_said.content = (
             f"Gatys · {SIZE} px · {progress.iteration} of {progress.iterations} iterations · "
             f"{progress.seconds:.0f} s · loss {progress.total:.3g}"

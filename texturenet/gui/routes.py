@@ -46,11 +46,12 @@ def add(app: FastAPI, studio: Studio) -> None:
             raise HTTPException(404)
         return FileResponse(studio.easel.packed, filename=studio.easel.packed.name, headers=_FRESH)
 
-    @app.get("/reference.jpg")
-    def reference() -> Response:
-        if not studio.reference.picture:
+    @app.get("/reference/{what}")
+    def reference(what: str) -> Response:
+        picture = {"pass": studio.reference.one_pass, "iterate": studio.reference.picture}.get(what)
+        if not picture:
             raise HTTPException(404)
-        return Response(studio.reference.picture, media_type="image/jpeg", headers=_FRESH)
+        return Response(picture, media_type="image/jpeg", headers=_FRESH)
 
     @app.post("/upload/{kind}")
     async def upload(kind: str, request: Request) -> Response:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from texturenet.gui.gallery import Card
 
 SIZES = {512: "512 px", 1024: "1024 px", 2048: "2048 px", 0: "no limit"}
+REFINE = 10  # iterations
 COLOURS = {"": "the style's", "luma": "the photo's", "hist": "the photo's palette"}
 
 
@@ -30,7 +31,7 @@ class StylizeStep:
         self.studio = studio
         self.settings: Settings | None = None  # None until a style is chosen
         self.current = ""  # key of the photo in view
-        self._version = 0
+        self._version, self._turn = 0, 0
         self._latest = parts.Latest(0.15)
         self._tiles: dict[Path, ui.element] = {}
         with ui.element("header").classes("intro"):
@@ -75,6 +76,12 @@ class StylizeStep:
                 size.on_value_change(lambda event: self._change(size=event.value or None))
             colours = ui.select(COLOURS, value="", label="Colours").props("outlined dense").classes("full")
             colours.on_value_change(lambda event: self._change(preserve_color=event.value or None))
+            refine = ui.switch("Refine").classes("full")
+            refine.on_value_change(lambda event: self._change(refine=REFINE if event.value else 0))
+            ui.html(
+                f"{REFINE} iterations go on from the painting: slower, and nearer to the texture and to the photo.",
+                tag="p",
+            ).classes("quiet")
 
     def _slider(
         self, label: str, low: float, high: float, step: float, value: float, name: str, shown: str
@@ -199,33 +206,60 @@ class StylizeStep:
             self._sentence.say("")
             return
         self._reference.photo = photo.path
+        self._turn += 1
         self._sentence.say("Painting …")
+        quick = settings
+        if not self.studio.easel.at_hand(key, settings):
+            quick = dataclasses.replace(settings, refine=0)
+        if await self._painted(key, photo.name, quick) and quick != settings:
+            await self._painted(key, photo.name, settings)
+
+    async def _painted(self, key: str, photo: str, settings: Settings) -> bool:
+        """Show a painting when it is there; whether nothing else was asked for in the meantime."""
+        from texturenet.gui.easel import Stopped
+
+        mine, page = self._turn, asyncio.get_running_loop()
+
+        def go_on(iteration: int) -> bool:
+            wanted = mine == self._turn
+            if wanted:
+                page.call_soon_threadsafe(self._sentence.say, f"Refining, {iteration} of {settings.refine} …")
+            return wanted
+
         try:
-            newest, made = await self._latest(lambda: self.studio.easel.paint(key, settings))
+            newest, made = await self._latest(lambda: self.studio.easel.paint(key, settings, go_on))
+        except Stopped:
+            return False
         except (ValueError, OSError) as error:
             self._sentence.say(str(error), "trouble")
-            return
+            return False
         if not newest:
-            return
+            return False
         self._version += 1
         before, after, file = (routes.painting_url(key, what, self._version) for what in ("before", "after", "file"))
-        self._view.content = parts.before_after(before, after, photo.name, made.size)
+        self._view.content = parts.before_after(before, after, photo, made.size)
         width, height = made.size
-        self._sentence.say(f"{width} × {height} px, painted in {made.seconds:.1f} s")
+        how = "painted and refined" if settings.refine else "painted"
+        self._sentence.say(f"{width} × {height} px, {how} in {made.seconds:.1f} s")
         name = html.escape(made.path.name)
         self._download.content = f'<a class="button primary" href="{file}" download="{name}">Download</a>'
-        self._reference.show_pass(after, made.seconds, made.size)
+        if not settings.refine:
+            self._reference.show_pass(after, made.seconds, made.size)
+        return True
 
     async def download_all(self) -> None:
         """All photos as a zip."""
         settings = self.settings
         if settings is None:
             return
-        keys = list(self.studio.easel.photos)
+        keys, page = list(self.studio.easel.photos), asyncio.get_running_loop()
+
+        def progress(done: int) -> None:
+            page.call_soon_threadsafe(self._sentence.say, f"{done} of {len(keys)} photos painted …")
 
         async def packed() -> None:
             self._sentence.say(f"Painting {len(keys)} photos …")
-            await asyncio.to_thread(self.studio.easel.archive, keys, settings)
+            await asyncio.to_thread(self.studio.easel.archive, keys, settings, progress)
             ui.download.from_url("/paintings.zip", f"{settings.style.stem}.zip")
             self._sentence.say(f"{len(keys)} paintings in {settings.style.stem}.zip", "good")
 

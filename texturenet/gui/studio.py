@@ -45,6 +45,8 @@ class Studio:
     def close(self) -> None:
         """Take uploads and paintings away; a training goes on."""
         self.probe.cancel()
+        if "easel" in vars(self):
+            self.easel.close()
         self._temporary.cleanup()
 
     def warm_up(self) -> None:
