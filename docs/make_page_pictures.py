@@ -26,6 +26,7 @@ WIDTH, QUALITY = 1160, 82
 
 def shot(page: Page, name: str) -> None:
     """docs/NAME.jpg: the page as a whole."""
+    page.evaluate("scrollTo(0, 0)")
     page.mouse.move(0, 0)
     page.wait_for_timeout(1000)  # until what moves has settled
     page.screenshot(path=ROOT / "docs" / f"{name}.jpg", type="jpeg", quality=QUALITY, full_page=True)

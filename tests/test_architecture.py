@@ -218,7 +218,7 @@ OWNERS = {
     "torchvision": {"perceptual"},
     "pycocotools": {"data", "segments"},
     "PIL": {"codec", "pixels", "images", "pictures", "data", "stylizer", "painting", "labelled"}
-    | {"gui.uploads", "gui.texture", "gui.training", "gui.studio", "gui.gallery", "gui.live_reference"},
+    | {"gui.uploads", "gui.texture", "gui.training", "gui.studio", "gui.gallery"},
     "tqdm": {"refining", "monitor", "reference", "matched", "synthesis", "learning", "ablation", "sweeps"}
     | {"folders", "video"},
     "skimage": {"metrics", "artefacts"},

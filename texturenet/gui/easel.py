@@ -10,8 +10,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from PIL import Image
-
 from texturenet import gatys, judging, pictures
 from texturenet.files import ImageError
 from texturenet.gui import uploads
@@ -109,12 +107,12 @@ class Easel:
         photo, known = self.photos[key], _known(key, settings)
         with self._refining if settings.refine else self._painting:
             if known not in self._paintings:
-                picture, frames, seconds = self._painted(photo, settings, go_on)
+                before, after, seconds = self._painted(photo, settings, go_on)
                 with self._keeping:
                     if key not in self.photos:
                         raise Stopped
                     self._forget(key)
-                    self._paintings[known] = made = self._saved(photo, settings, picture, frames, seconds)
+                    self._paintings[known] = made = self._saved(photo, settings, before, after, seconds)
                     return made
             return self._paintings[known]
 
@@ -152,8 +150,8 @@ class Easel:
 
     def _painted(
         self, photo: Photo, settings: Settings, go_on: Callable[[int], bool]
-    ) -> tuple[Picture, list[Image.Image], float]:
-        """The photo, its frames painted, and the seconds that they took."""
+    ) -> tuple[Picture, Picture, float]:
+        """The photo, its painting, and the seconds that it took."""
 
         def watch(iterate: gatys.Iterate) -> None:
             if self._closed or not go_on(iterate.iteration):
@@ -184,20 +182,18 @@ class Easel:
             raise ValueError(said.replace(str(settings.style), settings.style.name, 1)) from None
         if refiner and refiner.stopped:
             raise Stopped
-        return picture, frames, seconds
+        return picture, picture.with_frames(frames), seconds
 
-    def _saved(
-        self, photo: Photo, settings: Settings, picture: Picture, frames: list[Image.Image], seconds: float
-    ) -> Painting:
+    def _saved(self, photo: Photo, settings: Settings, before: Picture, after: Picture, seconds: float) -> Painting:
         stem = f"{Path(photo.name).stem}-{settings.style.stem}"
         target = self._results(photo.key) / f"{stem}{uploads.result_suffix(photo.name)}"
-        pictures.save_picture(picture.with_frames(frames), target)
-        before, view = target.parent / "before.view", target.parent / "after.view"
-        for image, path in ((picture.frames[0], before), (frames[0], view)):
-            shown = image.copy()
+        pictures.save_picture(after, target)
+        views = target.parent / "before.view", target.parent / "after.view"
+        for picture, path in zip((before, after), views, strict=True):
+            shown = picture.frames[0].copy()
             shown.thumbnail((VIEW, VIEW))
             path.write_bytes(uploads.jpeg(shown))
-        return Painting(target, view, before, seconds, frames[0].size)
+        return Painting(target, views[1], views[0], seconds, after.frames[0].size)
 
     def _results(self, key: str) -> Path:
         folder = self.folder / "results" / key
