@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from texturenet.colors import in_palette, palette_of
 from texturenet.config import Recipe
 
 # --- networks --------------------------------------------------------------------------------------------------------
@@ -105,7 +106,7 @@ class Johnson(nn.Module):
 NETWORKS: dict[str, type[Pyramid | Johnson]] = {"plain": Pyramid, "Johnson": Johnson}
 
 STYLE = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
-CONTENT = "relu4_2"
+CONTENT = "relu4_2"  # unless the recipe names another
 # Width and number of the convolutions of each block, and the pooling between blocks.
 VGG: dict[str, tuple[tuple[int, ...], tuple[int, ...], type[nn.Module]]] = {
     "vgg19": ((64, 128, 256, 512, 512), (2, 2, 4, 4, 4), nn.MaxPool2d),
@@ -136,12 +137,12 @@ class Vgg(nn.Module):
         self.requires_grad_(False)
 
     def forward(self, image: Tensor, last: str) -> dict[str, Tensor]:
-        """(B, 3, H, W) in [0, 1] -> the features of every layer as far as `last`."""
+        """(B, 3, H, W) in [0, 1] -> the activations of every layer as far as `last`."""
         x = (image - self.mean) / self.std
         features = {}
         for name, layer in self.chain.items():
             x = layer(x)
-            if name in (*STYLE, CONTENT):
+            if name.startswith("relu"):
                 features[name] = x
             if name == last:
                 break
@@ -158,21 +159,35 @@ def gram(features: Tensor) -> Tensor:
     return flat @ flat.transpose(1, 2) / (c * h * w)
 
 
+def like(features: Tensor, wanted: Tensor) -> Tensor:
+    """`texturenet.losses.with_statistics`: each channel with the mean and variance of `wanted`'s."""
+    variance, mean = torch.var_mean(features, (2, 3), keepdim=True)
+    wanted_variance, wanted_mean = torch.var_mean(wanted, (2, 3), keepdim=True)
+    eps = 1e-3 * wanted_variance.mean(1, keepdim=True) + 1e-8
+    return (features - mean) * ((wanted_variance + eps) / (variance + eps)).sqrt() + wanted_mean
+
+
 class Loss:
-    """`texturenet.losses.PerceptualLoss` of a recipe's default layers, on the relative scale."""
+    """`texturenet.losses.PerceptualLoss` of a recipe with the default style layers, on the relative scale."""
 
     def __init__(self, vgg: Vgg, texture: Tensor, recipe: Recipe) -> None:
         self.vgg, self.recipe = vgg, recipe
+        (self.content,) = recipe.content_layers or (CONTENT,)
+        self.palette = palette_of(texture) if recipe.content_colors == "texture" else None
         features = vgg(texture, STYLE[-1])
         self.targets = {layer: gram(features[layer]) for layer in STYLE}
 
     def __call__(self, picture: Tensor, photo: Tensor) -> Tensor:
         """Both (B, 3, H, W) -> a scalar."""
-        wanted = self.vgg(photo, CONTENT)[CONTENT]
+        shown = photo if self.palette is None else in_palette(self.palette, photo)
+        wanted = self.vgg(shown, self.content)[self.content]
         found = self.vgg(picture, STYLE[-1])
+        kept, variance = found[self.content], wanted.var((1, 2, 3))
+        if self.recipe.content_norm == "instance":
+            kept, variance = like(kept, wanted), wanted.var((2, 3)).mean(1)
         (content_weight,) = self.recipe.content_weights
-        distance = (found[CONTENT] - wanted).square().mean((1, 2, 3))
-        loss = content_weight * (distance / wanted.var((1, 2, 3))).mean()
+        distance = (kept - wanted).square().mean((1, 2, 3))
+        loss = content_weight * (distance / variance).mean()
         for layer, weight in zip(STYLE, self.recipe.style_weights, strict=True):
             target = self.targets[layer]
             distance = (gram(found[layer]) - target).square().sum((1, 2))

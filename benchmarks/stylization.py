@@ -5,6 +5,7 @@ Ours is what `stylize.py` does with each file: the public `Stylizer`, one pictur
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -94,7 +95,8 @@ def ours(style: Path, height: int, width: int, batch: int, device: torch.device,
         mask_bf16()
     keep_heap(of_any_size=False)  # as stylize.py does
     stylizer, photos = Stylizer(style, device), _photos(height, width, batch)
-    return lambda: [stylizer(photo[None], seed=seed) for seed, photo in enumerate(photos)]
+    seeds = itertools.count()  # a GPU has the noise of the last one at hand, and the others draw theirs
+    return lambda: [stylizer(photo[None], seed=next(seeds)) for photo in photos]
 
 
 def baseline(name: str, height: int, width: int, batch: int, device: torch.device) -> Run:

@@ -24,7 +24,8 @@ import torch.nn.functional as F
 
 from texturenet.devices import free_memory, used_memory
 
-# A first round that took longer counts, since what happens only once is small beside it; a shorter one warms up.
+# A first round counts where each contender took longer, since what happens only once is small beside it; else it
+# warms up.
 LONG_ROUND = 10.0  # seconds
 _PRELOADED = ["benchmarks.stylization", "benchmarks.training"]
 _MAXRSS_UNIT = 1 if sys.platform == "darwin" else 1024
@@ -216,7 +217,7 @@ def interleaved(
                 results[name].seconds.append(reply.seconds)
                 results[name].peak = max(results[name].peak, reply.peak)
             running = [name for name in running if not results[name].reason]
-            if not warm and sum(results[name].seconds[0] for name in running) < LONG_ROUND:
+            if not warm and min((results[name].seconds[0] for name in running), default=0) < LONG_ROUND:
                 for name in running:
                     results[name].seconds.clear()
             else:

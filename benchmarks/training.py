@@ -21,6 +21,7 @@ from texturenet.job import Job
 from texturenet.learner import Learner
 from texturenet.pages import keep_heap
 from texturenet.perceptual import Encoder, load_encoder, random_encoder
+from texturenet.presets import ON_LITE
 from texturenet.processes import ALONE
 
 ENCODERS = tuple(plain.VGG)
@@ -34,7 +35,8 @@ _LEAST_ROUNDS, _MOST_ROUNDS = 2, 12
 def recipe(encoder: str, size: int, batch: int, **others: object) -> config.Recipe:
     """train.py's defaults, with what `job.prepare` fills in for a pyramid on photos."""
     resolved = {"perceptual": encoder, "image_size": size, "batch_size": batch, "width": 8, "padding": "reflect"}
-    return config.Recipe(**resolved | others)  # type: ignore[arg-type]
+    of_lite = ON_LITE[None] if encoder == "lite" else {}
+    return config.Recipe(**resolved | of_lite | others)  # type: ignore[arg-type]
 
 
 def job(recipe: config.Recipe, encoder: Encoder, texture: Tensor, device: torch.device) -> Job:
@@ -104,7 +106,9 @@ def works(name: str, size: int, batch: int) -> dict[str, limits.Work]:
     """Of a step with each of the two networks, without Adam's few operations."""
     with torch.device("meta"):
         vgg, photo = plain.Vgg(name), torch.empty((batch, 3, size, size))
-        loss = plain.Loss(vgg, photo[:1], recipe(name, size, batch))
+        loss = plain.Loss(
+            vgg, photo[:1], recipe(name, size, batch, content_colors="photo")
+        )  # no operations to speak of
         nets = {net: kind() for net, kind in plain.NETWORKS.items()}
 
     def step(net: plain.Pyramid | plain.Johnson) -> None:

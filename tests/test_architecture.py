@@ -32,7 +32,7 @@ DOORS: dict[str, set[str]] = {
     "visdom_monitor": {"monitor"},
     "data": {"files", "images"},
     "checkpoint": {"files", "torchfile", "generators"},
-    "gatys": {"presets", "images", "perceptual", "losses"},
+    "gatys": {"devices", "presets", "images", "perceptual", "losses"},
     "reference": {"config", "presets", "gatys", "images", "perceptual", "devices"},
     "look": {"config"},
     "blending": {"colors", "images"},
@@ -114,6 +114,7 @@ DOORS: dict[str, set[str]] = {
         "grid",
     },
     "sweeps": {
+        "presets",
         "config",
         "images",
         "checkpoint",
@@ -139,7 +140,7 @@ DOORS: dict[str, set[str]] = {
         "sweeps",
     },
     "objective": {"config", "generators", "losses"},
-    "labelled": {"files", "images"},
+    "labelled": {"data", "files", "images"},
     "classifier": {"perceptual"},
     "adversarial": set(),
     "pretrainer": {

@@ -14,7 +14,7 @@ from benchmarks import growth, limits, plain, quality, report, stylization, timi
 from benchmarks.timing import Contender, Measured, Runner, interleaved
 from texturenet import generators
 from texturenet.devices import resolve_precision
-from texturenet.losses import PerceptualLoss
+from texturenet.learner import perceptual_loss
 
 CPU = torch.device("cpu")
 MB = 10**6
@@ -42,15 +42,7 @@ def test_johnsons_network_has_the_weights_of_pytorch_examples() -> None:
 def test_plain_loss_is_ours(name: str) -> None:
     encoder, texture = training.encoder(name), picture(32, 32, 5)
     numbers = training.recipe(name, 32, 2)
-    loss = PerceptualLoss(
-        encoder,
-        texture,
-        encoder.style_layers,
-        numbers.style_weights,
-        encoder.content_layers,
-        numbers.content_weights,
-        numbers.tv_weight,
-    )
+    loss = perceptual_loss(numbers, encoder, texture, with_photos=True)
     painting, photo = picture(32, 32, 1, batch=2), picture(32, 32, 2, batch=2)
     expected = loss(painting, loss.content_features(photo))["total"].item()
     assert training.plain_loss(encoder, texture, numbers, CPU)(painting, photo).item() == pytest.approx(expected, 1e-4)

@@ -371,13 +371,13 @@ def test_worker_that_is_killed_is_one_line() -> None:
 
     died = "DataLoader worker (pid 1) is killed by signal: Killed. \nMore."
     with pytest.raises(data.ReaderDied, match="use fewer workers") as caught:
-        list(data._checked(loader(died)))
+        list(data.checked(loader(died)))
     assert "\n" not in str(caught.value)
     for kind in (ConnectionResetError, ConnectionRefusedError, EOFError, FileNotFoundError):  # by the moment of death
         with pytest.raises(data.ReaderDied):
-            list(data._checked(loader("", kind)))
+            list(data.checked(loader("", kind)))
     with pytest.raises(RuntimeError, match="a mistake"):
-        list(data._checked(loader("Caught RuntimeError in DataLoader worker process 0: a mistake")))
+        list(data.checked(loader("Caught RuntimeError in DataLoader worker process 0: a mistake")))
 
 
 @pytest.mark.parametrize("workers", [0, 1])

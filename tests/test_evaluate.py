@@ -3,10 +3,12 @@
 import csv
 import json
 import math
+import shutil
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -166,6 +168,39 @@ def test_matched_judges_what_goes_on_from_the_pass(
     capsys.readouterr()
     assert command("matched", style_path, *MATCHED, "--refine", 3, "--record") == 2
     assert capsys.readouterr().err == "evaluate: error: --record keeps the figures of one pass; leave out --refine\n"
+
+
+def test_a_picture_that_was_stopped_on_its_way_is_not_judged(
+    style_path: Path, command: Callable[..., int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ("matched", style_path, *MATCHED, "--noise_iterations", 0, "--refine", 3)
+    assert command(*words[:-2]) == 0  # its references are kept
+    (tmp_path / "out" / "matched" / "checks.md").unlink()
+
+    def stopped(_loss: object, start: Tensor, *_: object) -> Tensor:
+        raise gatys.Interrupted(start)
+
+    monkeypatch.setattr(gatys, "descend", stopped)
+    assert command(*words) == evaluate.STOPPED
+    assert not (tmp_path / "out" / "matched" / "checks.md").exists()
+
+
+def test_times_of_another_machine_are_not_told(
+    style_path: Path, command: Callable[..., int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ("matched", style_path, *MATCHED, "--noise_iterations", 0)
+    assert command(*words) == 0
+    report = tmp_path / "out" / "matched" / "checks.md"
+
+    def times() -> list[str]:
+        row = next(line for line in report.read_text().splitlines() if line.startswith("| checks"))
+        return [cell.strip() for cell in row.split("|")[-3:-1]]
+
+    assert "-" not in times()
+    for room in (matched, yardstick):
+        monkeypatch.setattr(room, "describe", lambda _: "another machine")
+    assert command(*words) == 0
+    assert times() == ["-", "-"]
 
 
 def test_matched_records_without_the_sample_photos(
@@ -421,6 +456,22 @@ def test_diversity(style_path: Path, command: Callable[..., int], tmp_path: Path
     assert command("diversity", style_path, "--seeds", 1) == 2
 
 
+@pytest.mark.parametrize(
+    ("words", "kept"), [("diversity", False), ("sweep", False), ("synthesis", True), ("matched", True)]
+)
+def test_ctrl_c_says_what_is_kept(
+    words: str,
+    kept: bool,
+    style_path: Path,
+    command: Callable[..., int],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(evaluate, "_run", Mock(side_effect=KeyboardInterrupt))
+    assert command(words, style_path) == evaluate.STOPPED
+    assert ("the same command goes on" in capsys.readouterr().err) == kept
+
+
 def test_training_sweep(
     command: Callable[..., int], tmp_path: Path, texture_path: Path, photo_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -442,11 +493,13 @@ def test_training_sweep(
     runs = sorted((out / "runs").glob("*.pt"))
     recipes = [checkpoint.load(path)["recipe"] for path in runs]
     assert sorted((recipe["noise_factor"], recipe["content_weights"][0]) for recipe in recipes) == [
-        (0.0, 0.5),
-        (0.0, 2.0),
-        (1.0, 0.5),
-        (1.0, 2.0),
+        (0.0, 0.25),
+        (0.0, 1.0),
+        (1.0, 0.25),
+        (1.0, 1.0),
     ]
+    for recipe in recipes:  # as train.py on lite has it
+        assert (recipe["style_weights"], recipe["content_layers"]) == ([3, 3, 4, 4, 3], ["relu3_1"])
     assert images.load_image(out / "checks-training-0.jpg").shape[-1] >= 2 * reports.TILE
 
     trained: list[object] = []
@@ -516,6 +569,11 @@ def test_curve_judges_what_runs_kept(
     gaps = [float(row["gap_closed"]) for row in rows_of(tmp_path / "out" / "matched" / "first.csv")]
     assert float(rows[1]["gap_closed"]) == pytest.approx(sum(gaps) / 2)
     assert len((tmp_path / "out" / "references" / "rows.jsonl").read_text().splitlines()) == 2  # one loss, two photos
+    twin = tmp_path / "others" / "first"
+    shutil.copytree(runs[0], twin)
+    assert command("curve", runs[0], twin, *words) == 0
+    (made,) = set(folder.glob("*.csv")) - {folder / "first+second.csv"}
+    assert [row["run"] for row in rows_of(made)] == [str(runs[0])] * 2 + [str(twin)] * 2
 
     capsys.readouterr()
     assert command("curve", tmp_path / "runs") == 2
@@ -539,6 +597,9 @@ def test_sweep_needs_to_know_what(
     assert "leave the checkpoint out" in capsys.readouterr().err
     assert command("sweep", "--texture", photo_dir / "0.png", "--data_dir", photo_dir, "--ratios", 0) == 2
     assert "above 0" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        command("matched", style_path, "--noise_iterations", -1)
+    assert "-1 is less than 0" in capsys.readouterr().err
 
 
 # ------------------------------------------------------------------------------------------------------------- reports

@@ -169,6 +169,20 @@ def test_a_loss_that_is_not_finite_is_one_line() -> None:
             descend(loss, picture(24, 24), content, GatysRecipe(iterations=2, optimizer="adam"), watch)
 
 
+@pytest.mark.parametrize("error", [torch.OutOfMemoryError, MemoryError, RuntimeError])
+def test_more_than_the_memory_holds_is_one_line(
+    lite: Encoder, monkeypatch: pytest.MonkeyPatch, error: type[Exception]
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise error("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")
+
+    loss = reference_loss(lite, picture(32, 32), GatysRecipe(), picture(32, 48))
+    monkeypatch.setattr(loss, "forward", full)
+    with pytest.raises(ValueError, match=r"^a picture of 48x32 px does not fit the memory of cpu") as caught:
+        descend(loss, picture(32, 48), None, GatysRecipe(iterations=2))
+    assert "\n" not in str(caught.value)
+
+
 def test_starts() -> None:
     photo, texture = picture(24, 32), picture(20, 20, 3)
     size = (24, 32)

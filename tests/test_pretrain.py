@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -93,7 +94,9 @@ def test_it_goes_on_from_weights_under_attack(command: Callable[..., int], tmp_p
     assert json.loads(out.with_suffix(".jsonl").read_text().splitlines()[0])["step"] == 1
 
 
-def test_bad_input_is_one_line(command: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_bad_input_is_one_line(
+    command: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     data = save_folders(tmp_path / "data")
     (tmp_path / "note.txt").write_text("no picture")
     (tmp_path / "empty").mkdir()
@@ -106,6 +109,7 @@ def test_bad_input_is_one_line(command: Callable[..., int], tmp_path: Path, caps
         (["--data", data, "--image_sizes", 8], "16 px or more"),
         (["--data", data, "-o", tmp_path / "taken.pt"], "taken.pt exists and is kept"),
         (["--data", data, "-o", tmp_path / "note.txt" / "own.pt"], "could not be saved"),
+        (["--data", data, "--label_smoothing", 2], "--label_smoothing 2: give a share from 0 to 1"),
         (["--data", data, "--device", "gpu"], "unknown device 'gpu'"),
         (["--data", data, "--start_from", tmp_path / "nowhere.pt"], "no perceptual weights at"),
         (["--data", data, "--start_from", tmp_path / "note.txt"], "is not a file of network weights"),
@@ -116,6 +120,9 @@ def test_bad_input_is_one_line(command: Callable[..., int], tmp_path: Path, caps
         last = error.strip().splitlines()[-1]
         assert last.startswith("pretrain: error: ")
         assert message in last
+    monkeypatch.setattr(pretrainer, "train", Mock(side_effect=MemoryError))
+    assert command("--data", data, "--batch_size", 4) == 2
+    assert "batches of 4 do not fit the memory of cpu; lower --batch_size" in capsys.readouterr().err
     assert not (tmp_path / "out" / "own.pt").exists()
     assert (tmp_path / "taken.pt").read_text() == "somebody's"
 

@@ -135,6 +135,16 @@ def test_a_folder_of_photos(stylize: ModuleType, folder: Path, capsys: pytest.Ca
     assert "b.png: not a picture" in capsys.readouterr().err
 
 
+def test_two_pictures_of_one_name_have_their_logs(
+    stylize: ModuleType, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("a.png", "a.jpg"):
+        images.save_image(picture(32, 32, 8), folder / "in" / name)
+    assert stylize.main([*GATYS, *LITE, "--iterations", "1", "--size", "32", "in", "-o", "out"]) == 2
+    assert "out/a-checks.png: its log would replace that of out/a-checks.jpg" in capsys.readouterr().err
+    assert json.loads((folder / "out" / "a-checks.jsonl").read_text().splitlines()[0])["photo"] == "in/a.jpg"
+
+
 def test_ctrl_c_saves_the_best(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class Impatient(reference.Trace):
         def __call__(self, iterate: Iterate) -> None:

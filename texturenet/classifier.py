@@ -3,7 +3,7 @@
 The network is lite's own chain (perceptual.py) with batch norm (Ioffe and Szegedy 2015) after every convolution, then
 global average pooling, dropout and a linear layer. Batch norm makes it trainable in a few epochs and is folded into
 the convolutions afterwards; then every layer is scaled so that its mean activation on photos is 1, as Gatys et al.
-(2015, arXiv 1505.07376, section 2) do with VGG, without which the layers' losses would have unlike sizes.
+(2015, arXiv 1505.07376, section 2) do with each filter of VGG; without it the losses of layers have unlike sizes.
 """
 
 from __future__ import annotations

@@ -216,6 +216,12 @@ class PretrainRecipe:
     )
     held_out: int = flag(3000, "pictures", "pictures that validate and are not trained on", least=1)
 
+    def __post_init__(self) -> None:
+        """ValueError, one line, for a share above 1."""
+        for name in ("label_smoothing", "dropout", "crop"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"--{name} {getattr(self, name):g}: give a share from 0 to 1")
+
 
 def _value_type(spec: Field[Any], owner: type) -> tuple[type, bool]:
     """(type of one value, whether the flag takes several) of a dataclass field."""

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -24,6 +25,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from texturenet import images
 from texturenet.files import SUFFIXES, ImageError, find_images
 
+Batch = TypeVar("Batch")
 MAX_ZOOM = 1.5  # the crop is taken after the shorter side was made 1 to this many times as long as the crop
 TRIES = 10  # photos in a row that may be unreadable before the run gives up
 REPORTS = 5  # unreadable photos that are named, in summaries and in the middle of a run
@@ -192,7 +194,7 @@ def batches(
         worker_init_fn=_start_worker,
         generator=torch.Generator(),  # else the loader would draw from, and so change, the global one
     )
-    return _checked(loader)
+    return checked(loader)
 
 
 def _take_torchs_handler_off() -> None:
@@ -207,13 +209,13 @@ def _take_torchs_handler_off() -> None:
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
 
 
-def _checked(loader: Iterable[Tensor | ValueError | PhotosAway]) -> Iterator[Tensor]:
-    """Raises here what went wrong in a worker."""
+def checked(loader: Iterable[Batch | ValueError | PhotosAway]) -> Iterator[Batch]:
+    """Its batches; raises here what went wrong in a worker, and ReaderDied where one was killed."""
     source = iter(loader)
     try:
         _take_torchs_handler_off()
         for batch in source:
-            if isinstance(batch, Exception):
+            if isinstance(batch, ValueError | PhotosAway):
                 raise batch
             yield batch
     except (RuntimeError, ConnectionError, EOFError, FileNotFoundError) as error:

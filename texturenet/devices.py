@@ -38,10 +38,17 @@ def resolve_device(wanted: str) -> torch.device:
 
 
 def describe(device: torch.device) -> str:
-    """The device in words, for the log."""
+    """The device in words, for the log; of the first of its kind without its number."""
     if device.type == "cuda":
-        return f"{device} ({torch.cuda.get_device_name(device)})"
+        return f"{device if device.index else device.type} ({torch.cuda.get_device_name(device)})"
     return f"{device} ({torch.get_num_threads()} threads)" if device.type == "cpu" else str(device)
+
+
+def out_of_memory(error: Exception) -> bool:
+    """Whether that is what an error of torch says: the CPU's allocator, and mps, raise a bare RuntimeError."""
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(
+        words in str(error) for words in ("can't allocate memory", "out of memory")
+    )
 
 
 def resolve_precision(wanted: str, device: torch.device) -> torch.dtype:

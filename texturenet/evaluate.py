@@ -8,14 +8,14 @@ python -m texturenet.evaluate curve runs/mosaic --photos photos/                
 python -m texturenet.evaluate synthesis checkpoints/textures/*.pt                          textures against L-BFGS
 python -m texturenet.evaluate ablate --pairs photo.jpg:style.jpg:reference.png             the iterative method itself
 
-Tables (Markdown, CSV) and sheets go to runs/evaluate. Ctrl-C loses nothing that is finished: the same command goes on.
+Tables (Markdown, CSV) and sheets go to runs/evaluate. What takes long goes on by the same command after Ctrl-C.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -98,7 +98,7 @@ def parser() -> argparse.ArgumentParser:
     _iterations(work)
     work.add_argument(
         "--noise_iterations",
-        type=int,
+        type=at_least(int, 0),
         metavar="INT",
         help="from white noise; 0: leave it out (default: as --iterations)",
     )
@@ -315,10 +315,11 @@ def _sweep(flags: argparse.Namespace, device: Any) -> None:
         return
     if flags.texture is None or flags.data_dir is None:
         raise ValueError("name a checkpoint, or --texture and --data_dir for short training runs")
-    short = ShortRecipe(**given(flags, ShortRecipe))
+    typed = given(flags, ShortRecipe)
+    short = ShortRecipe(**typed)
     try:
         sweeps.training_sweep(
-            {spec.name: getattr(short, spec.name) for spec in fields(Recipe)},
+            {"iterations": short.iterations, "image_size": short.image_size} | typed,
             flags.texture,
             flags.data_dir,
             flags.photos,
@@ -343,7 +344,11 @@ def main(argv: list[str] | None = None) -> int:
         print(f"evaluate: error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("\nstopped; what is finished is kept, the same command goes on", file=sys.stderr)
+        whole = flags.command == "diversity" or (flags.command == "sweep" and flags.checkpoint is not None)
+        kept = (
+            "nothing is written before all is done" if whole else "what is finished is kept, the same command goes on"
+        )
+        print(f"\nstopped; {kept}", file=sys.stderr)
         return STOPPED
     return 0
 

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from texturenet import images
+from texturenet.devices import out_of_memory
 from texturenet.losses import PerceptualLoss
 from texturenet.perceptual import Encoder
 from texturenet.presets import GatysRecipe
@@ -92,7 +93,8 @@ def descend(
     on_iterate  called with the start and after each iteration, with the loss at that picture. One iteration is one step
                 of the optimizer and evaluates the loss once, but for L-BFGS with a line search: once or more
     returns     (1, 3, H, W), detached
-    Raises `Interrupted`, which holds the best picture, on Ctrl-C, and ValueError for a loss that is not finite.
+    Raises `Interrupted`, which holds the best picture, on Ctrl-C, and ValueError for a loss that is not finite, and for
+    a picture that the memory does not hold.
     """
     pixels = start.detach().clone().contiguous().requires_grad_()
     objective = _Objective(loss_function, content, pixels)
@@ -119,6 +121,14 @@ def descend(
                 on_iterate(Iterate(iteration, losses, image))
     except KeyboardInterrupt:
         raise Interrupted(best) from None
+    except (MemoryError, RuntimeError) as error:
+        if not out_of_memory(error):
+            raise
+        height, width = start.shape[-2:]
+        raise ValueError(
+            f"a picture of {width}x{height} px does not fit the memory of {start.device} with this perceptual network; "
+            "take a smaller one"
+        ) from None
     _require_finite(objective.terms["total"].item(), recipe.iterations)
     return best
 

@@ -74,7 +74,7 @@ def open_judged(
         raise ValueError(f"{path} paints photos and makes no texture; `evaluate matched` is for it")
     recipe, texture, encoder, loss_function = _rebuilt(path, fields, device, texture_path)
     if refine:
-        stylizer = Stylizer(path, device, finish=Refiner(loss_function, encoder, refine))
+        stylizer = Stylizer(path, device, finish=_to_the_end(Refiner(loss_function, encoder, refine)))
     key = fingerprint(
         texture,
         encoder_key(encoder),
@@ -83,6 +83,18 @@ def open_judged(
         [recipe.tv_weight, recipe.loss_scale, recipe.content_norm, recipe.content_colors],
     )
     return Judged(fields["name"], stylizer, recipe, texture, loss_function, key)
+
+
+def _to_the_end(refiner: Refiner) -> Callable[[Tensor, Tensor], Tensor]:
+    """A picture that was stopped on its way is not what is judged: Ctrl-C ends the judging."""
+
+    def refined(photo: Tensor, painting: Tensor) -> Tensor:
+        picture = refiner(photo, painting)
+        if refiner.stopped:
+            raise KeyboardInterrupt
+        return picture
+
+    return refined
 
 
 def refiner(

@@ -23,7 +23,7 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from texturenet import images
+from texturenet import data, images
 from texturenet.files import find_images
 
 TRIES = 10  # pictures in a row that may be broken before the run gives up
@@ -110,7 +110,10 @@ class Batches(Dataset["tuple[Tensor, Tensor] | ValueError"]):
 
 
 def loaded(batches: Batches, first: int, last: int, workers: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """The batches of steps `first` to `last` - 1; `workers` processes read ahead (0: none). Raises ValueError."""
+    """The batches of steps `first` to `last` - 1; `workers` processes read ahead (0: none).
+
+    Raises ValueError, and `data.ReaderDied` where one of these was killed.
+    """
     loader: DataLoader[tuple[Tensor, Tensor] | ValueError] = DataLoader(
         batches,
         batch_size=None,
@@ -119,10 +122,7 @@ def loaded(batches: Batches, first: int, last: int, workers: int) -> Iterator[tu
         worker_init_fn=_ignore_ctrl_c,
         generator=torch.Generator(),  # else the loader would draw from, and so change, the global one
     )
-    for batch in loader:
-        if isinstance(batch, ValueError):
-            raise batch
-        yield batch
+    yield from data.checked(loader)
 
 
 def validation(pictures: Labelled, numbers: np.ndarray, batch_size: int, size: int) -> Iterator[tuple[Tensor, Tensor]]:

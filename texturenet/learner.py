@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from texturenet.config import STRENGTHS, Recipe
-from texturenet.devices import place, resolve_precision
+from texturenet.devices import out_of_memory, place, resolve_precision
 from texturenet.generators import GENERATORS, Generator
 from texturenet.job import Job
 from texturenet.losses import PerceptualLoss
@@ -190,7 +190,7 @@ class Learner:
                 for name, value in terms.items():
                     mean[name] = mean.get(name, 0) + value.detach() / count
         except (MemoryError, RuntimeError) as error:
-            if not _out_of_memory(error):
+            if not out_of_memory(error):
                 raise
             return None
         return mean
@@ -225,10 +225,3 @@ class Learner:
         self.seconds = state.get("seconds", 0.0)
         smoothed = state.get("smoothed")
         self.smoothed = None if smoothed is None else torch.tensor(smoothed, device=self.device)
-
-
-def _out_of_memory(error: Exception) -> bool:
-    # The CPU's allocator, and mps, raise a bare RuntimeError.
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(
-        words in str(error) for words in ("can't allocate memory", "out of memory")
-    )

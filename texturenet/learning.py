@@ -51,6 +51,8 @@ def run(
     Raises ValueError or OSError, one line. After KeyboardInterrupt the same call goes on where it was.
     """
     kept = {folder: _kept(folder) for folder in runs}
+    names = [folder.name for folder in kept]
+    called = {folder: folder.name if names.count(folder.name) == 1 else str(folder) for folder in kept}
     photos = [images.load_image(path, size) for path in choose_photos(photo_dir, count, say)]
     references = References(out_dir / "references", device, fresh)
     points: list[Point] = []
@@ -63,8 +65,8 @@ def run(
                 for photo in photos:
                     reference = references.get(style, photo, "photo", iterations, bar)
                     gaps.append(reference.gap_closed(style.terms(style.stylizer(photo), photo)["total"]))
-                points.append(Point(folder.name, step, seconds, quartiles(gaps)))
-    stem = out_dir / "curve" / file_stem(*(folder.name for folder in kept))
+                points.append(Point(called[folder], step, seconds, quartiles(gaps)))
+    stem = out_dir / "curve" / file_stem(*called.values())
     plot(points, stem.with_name(f"{stem.name}.png"))
     text = (
         f"# Gap closed while training\n\nOf the way from the loss of the photo to that of {iterations} iterations of "

@@ -89,10 +89,10 @@ def measure(
     The time is the median of a few passes after the first, which also pays for warming up.
     """
     picture = paint(photo, seed)
-    times = []
-    for _ in range(TIMED_PASSES):
+    times, others = [], []
+    for another in range(1, TIMED_PASSES + 1):  # seeds whose noise is not at hand
         begin = time.perf_counter()
-        another = paint(photo, seed + 1)
+        others.append(paint(photo, seed + another))
         times.append(time.perf_counter() - begin)
     ours = loss_terms(loss_function, picture, photo)
     size = max(photo.shape[-2:])
@@ -104,7 +104,7 @@ def measure(
         ours,
         from_photo,
         from_noise,
-        diversity([picture, another]),
+        diversity([picture, others[0]]),
         statistics.median(times),
         artefacts(picture, photo),
         artefacts(reference, photo),
@@ -242,8 +242,7 @@ def report(measures: Sequence[Measure], device: torch.device, refine: int = 0) -
             _spread([item.matched_photo for item in items], 1, longest),
             _spread_noise(items),
             number(statistics.median(item.pass_seconds for item in items), 3),
-            number(statistics.median(item.from_photo.seconds for item in items), 1),
-            number(statistics.median(item.from_photo.seconds / item.pass_seconds for item in items), 0),
+            *_reference_times(items, describe(device)),
         ]
         for (style, size), items in groups.items()
     ]
@@ -274,6 +273,15 @@ def report(measures: Sequence[Measure], device: torch.device, refine: int = 0) -
 def _spread(values: Sequence[float], digits: int, beyond: float | None = None) -> str:
     lower, median, upper = (number(value, digits, beyond) for value in quartiles(values))
     return f"{median} ({lower} .. {upper})"
+
+
+def _reference_times(items: Sequence[Measure], device: str) -> tuple[str, str]:
+    """Its seconds, and how many times a pass's; nothing where a kept run is of another machine."""
+    if any(item.from_photo.device != device for item in items):
+        return "-", "-"
+    seconds = [item.from_photo.seconds for item in items]
+    times = [item.from_photo.seconds / item.pass_seconds for item in items]
+    return number(statistics.median(seconds), 1), number(statistics.median(times), 0)
 
 
 def _spread_noise(items: Sequence[Measure]) -> str:

@@ -86,6 +86,12 @@ def _run(flags: argparse.Namespace) -> None:
         trained = pretrainer.train(
             recipe, pictures, device, run_path, flags.precision, flags.workers, (bar, log), bar.message, resumed
         )
+    except (MemoryError, RuntimeError) as error:
+        if not devices.out_of_memory(error):
+            raise
+        raise ValueError(
+            f"batches of {recipe.batch_size} do not fit the memory of {device}; lower --batch_size"
+        ) from None
     finally:
         bar.close()
         log.close()

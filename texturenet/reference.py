@@ -53,6 +53,7 @@ class Reference:
         self.recipe = _resolved(replace(recipe, **instead), encoder)
         self.preset, self.instead = preset, instead
         self.encoder, self.texture_path, self.device, self.say = place(encoder, device), texture_path, device, say
+        self._results: dict[Path, Path] = {}  # by their logs
 
     def __call__(
         self, photo_path: Path | None, target: Path, size: int | tuple[int, int] | None = None, quality: int = 95
@@ -61,8 +62,12 @@ class Reference:
 
         photo_path  None: the texture alone
         size        longer side of the result, px, or (h, w) without a photo; default `SIZE`
+        Raises ValueError, where a.jpg's log would replace that of this object's a.png too.
         On Ctrl-C the best picture so far is saved, and KeyboardInterrupt raised.
         """
+        other = self._results.setdefault(target.with_suffix(".jsonl"), target)
+        if other != target:
+            raise ValueError(f"{target}: its log would replace that of {other}; paint them into two folders")
         size = size or SIZE
         longer = size if isinstance(size, int) else max(size)
         photo = None if photo_path is None else images.load_image(photo_path, longer).to(self.device)

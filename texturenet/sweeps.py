@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +13,10 @@ from tqdm import tqdm
 from texturenet import checkpoint, images, trainer
 from texturenet.config import Recipe, Run, to_plain
 from texturenet.job import prepare
-from texturenet.judging import choose_photos, labels, open_judged, open_several
+from texturenet.judging import choose_photos, labels, load_recipe_encoder, open_judged, open_several
 from texturenet.metrics import diversity, quartiles
 from texturenet.monitor import StepEvent
+from texturenet.presets import on_lite
 from texturenet.reports import file_stem, fingerprint, markdown, number, publish, titled_sheet
 from texturenet.stylizer import Stylizer
 
@@ -167,6 +167,7 @@ def training_sweep(
     """Short training runs over noise_factor and the style/content ratio: a row per run, sheet per photo, in
     `out_dir`/sweep.
 
+    recipe_given  fields of a Recipe that were asked for; `iterations` and `image_size` among them
     ratios  style against content, as multiples of the recipe's: content_weights are divided by them, so that the style
             term stays comparable
     All runs share the seed, so they see the same crops. A finished run is kept and used again, a run that was stopped
@@ -178,13 +179,16 @@ def training_sweep(
     photos = choose_photos(photo_dir, count, say)
     folder = out_dir / "sweep"
     recipe = Recipe(**recipe_given)
+    if recipe.loss_scale == "relative" and load_recipe_encoder(recipe).name == "lite":  # as `job.prepare` would
+        recipe_given = recipe_given | on_lite(None, recipe_given, recipe, say)
+        recipe = Recipe(**recipe_given)
     runs: dict[tuple[float, float], Path] = {}
     with tqdm(total=recipe.iterations * len(factors) * len(ratios), unit="step", dynamic_ncols=True) as bar:
         for factor in factors:
             for ratio in ratios:
                 content = tuple(weight / ratio for weight in recipe.content_weights)
                 bar.set_description_str(f"noise {factor:g}, ratio {ratio:g}", refresh=False)
-                cell = replace(recipe, noise_factor=factor, content_weights=content)
+                cell = recipe_given | {"noise_factor": factor, "content_weights": content}
                 runs[factor, ratio] = _trained(cell, texture_path, data_dir, folder / "runs", device, fresh, bar)
     # One judge for all: of the recipe's own ratio, or without one, of the first.
     judge = open_judged(runs[factors[0], 1.0 if 1.0 in ratios else ratios[0]], device=device)
@@ -221,9 +225,16 @@ def training_sweep(
 
 
 def _trained(
-    recipe: Recipe, texture_path: Path, data_dir: Path, folder: Path, device: torch.device, fresh: bool, bar: Any
+    recipe_given: dict[str, Any],
+    texture_path: Path,
+    data_dir: Path,
+    folder: Path,
+    device: torch.device,
+    fresh: bool,
+    bar: Any,
 ) -> Path:
     """The checkpoint of a recipe, trained unless it is there; named by what decides it."""
+    recipe = Recipe(**recipe_given)
     key = fingerprint(to_plain(recipe), images.load_image(texture_path, recipe.style_size), str(data_dir.resolve()))
     name = f"noise{recipe.noise_factor:g}-content{'_'.join(f'{weight:g}' for weight in recipe.content_weights)}-{key}"
     path = folder / f"{name}.pt"
@@ -234,7 +245,7 @@ def _trained(
         return path
     resumed = path.exists()
     run = Run(name=name, checkpoint_dir=folder, run_dir=folder, preview_every=0, workers=0, log_every=5)
-    given = {} if resumed else {field: getattr(recipe, field) for field in to_plain(recipe)}
+    given = {} if resumed else recipe_given
     job = prepare(given, run, texture_path, data_dir, (), device, "auto" if resumed else None, say=lambda _line: None)
     bar.update(job.start_step)
     return trainer.train(job, [_Ticks(bar, job.start_step)])

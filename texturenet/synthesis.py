@@ -52,6 +52,7 @@ def run(
     with tqdm(total=len(judged) * iterations, unit="it", dynamic_ncols=True) as bar:
         for path, name, style in zip(checkpoints, labels(judged, checkpoints), judged, strict=True):
             reference = references.get(style, torch.zeros(1, 3, size, size), "noise", iterations, bar)
+            style.stylizer.synthesize(size, size)  # warms up
             own, pictures = zip(*(_measured(name, style, reference, size, seed) for seed in range(seeds)), strict=True)
             rows += own
             gap, matched, seconds = (
@@ -65,7 +66,7 @@ def run(
                     number(100 * gap, 1),
                     number(matched, 1, iterations),
                     number(seconds, 3),
-                    number(reference.seconds, 1),
+                    number(reference.seconds, 1) if reference.device == describe(device) else "-",
                 ]
             )
             samples = [(f"one pass, seed {seed}", picture) for seed, picture in enumerate(pictures[:SHEET_SEEDS])]

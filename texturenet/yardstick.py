@@ -28,6 +28,7 @@ from texturenet.reports import Rows, fingerprint
 
 SNAPSHOTS = (50, 100, 300)  # iterations whose pictures are kept, beside the last
 NOISE_SEED = 0
+METHOD = 1  # one more with every change to gatys.py or losses.py that moves a result: kept runs are then done again
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,7 @@ class Trajectory:
     best: dict[str, float]  # terms of the iterate of least loss
     pictures: dict[int, Tensor]  # iteration -> (1, 3, H, W) in [0, 1]
     seconds: float  # of all iterations
+    device: str  # that took them, in words
 
     @property
     def iterations(self) -> int:
@@ -75,7 +77,8 @@ def run_reference(
     gatys.descend(loss_function, start, loss_function.content_features(photo), recipe, note)
     seconds = time.perf_counter() - begin
     totals = [terms["total"] for terms in seen]
-    return Trajectory(totals, seen[0], min(seen, key=lambda terms: terms["total"]), pictures, seconds)
+    best = min(seen, key=lambda terms: terms["total"])
+    return Trajectory(totals, seen[0], best, pictures, seconds, describe(photo.device))
 
 
 class References:
@@ -87,7 +90,7 @@ class References:
 
     def get(self, style: Judged, photo: Tensor, kind: str, iterations: int, bar: Any) -> Trajectory:
         """The run from the photo (kind "photo") or from white noise ("noise"); from the disk where it is there."""
-        key = fingerprint(style.loss_key, photo, [kind, NOISE_SEED, iterations, self.device.type])
+        key = fingerprint(style.loss_key, photo, [METHOD, kind, NOISE_SEED, iterations, self.device.type])
         kept = self._load(key)
         if kept is not None:
             bar.update(iterations)
@@ -107,7 +110,7 @@ class References:
             {
                 "start": kind,
                 "size": max(photo.shape[-2:]),
-                "device": describe(self.device),
+                "device": run.device,
                 "seconds": run.seconds,
                 "totals": run.totals,
                 "first": run.first,
@@ -125,7 +128,7 @@ class References:
             pictures = {iteration: images.load_image(self._picture(key, iteration)) for iteration in row["pictures"]}
         except images.ImageError:  # somebody tidied up
             return None
-        return Trajectory(row["totals"], row["first"], row["best"], pictures, row["seconds"])
+        return Trajectory(row["totals"], row["first"], row["best"], pictures, row["seconds"], row["device"])
 
     def _picture(self, key: str, iteration: int) -> Path:
         return self.folder / f"{key}-{iteration:04d}.png"
