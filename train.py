@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
 """Train a texture network: learn one picture's texture, to paint photos with it in one pass.
 
-python train.py --data_dir coco/ --texture mosaic.jpg --cuda --viz       a COCO root, one GPU
-python train.py --data_dir photos/ --texture mosaic.jpg --preset laptop  a quarter of an hour on two cores
+python train.py --data_dir coco/ --texture glass.jpg --cuda --viz        a COCO root, one GPU
+python train.py --data_dir photos/ --texture glass.jpg --preset laptop   a quarter of an hour on two cores
 python train.py --texture peppers.jpg                                    the texture alone, from noise
-python train.py --data_dir coco/ --texture mosaic.jpg --resume           go on with a run that was stopped
-torchrun --nproc_per_node=4 train.py --data_dir coco/ --texture mosaic.jpg --cuda     four GPUs
+python train.py --data_dir coco/ --texture glass.jpg --resume            go on with a run that was stopped
+torchrun --nproc_per_node=4 train.py --data_dir coco/ --texture glass.jpg --cuda     four GPUs
 """
 
 from __future__ import annotations
@@ -21,8 +21,11 @@ from texturenet.config import Recipe, Run, add_device_flags, add_flags, given
 from texturenet.presets import TRAIN_PRESETS, preset
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import torch
 
+    from texturenet.job import Job
     from texturenet.processes import Processes
 
 
@@ -90,8 +93,8 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def train(flags: argparse.Namespace, recipe: dict[str, Any], run: Run, device: torch.device, crew: Processes) -> int:
-    """Prepare, watch and run one training; returns the exit code."""
-    from texturenet import data, devices, monitor, recovery, trainer
+    """Prepare and run one training; returns the exit code."""
+    from texturenet import devices, keeper
     from texturenet.job import prepare
 
     say = print if crew.rank == 0 else lambda _line: None
@@ -109,6 +112,15 @@ def train(flags: argparse.Namespace, recipe: dict[str, Any], run: Run, device: t
         flags.resume_with_changes,
         crew,
     )
+    with keeper.claimed(job) if crew.rank == 0 else contextlib.nullcontext():
+        return watch(flags, job, say)
+
+
+def watch(flags: argparse.Namespace, job: Job, say: Callable[[str], None]) -> int:
+    """Run a prepared training with all that shows it; returns the exit code."""
+    from texturenet import data, monitor, recovery, trainer
+
+    run, crew = job.run, job.processes
     log_path = job.run_dir / "log.jsonl"
     listeners: list[monitor.Listener] = []
     if crew.rank == 0:
@@ -146,3 +158,6 @@ if __name__ == "__main__":
     except (ValueError, OSError) as error:
         print(f"train.py: error: {error}", file=sys.stderr)
         sys.exit(2)
+    except KeyboardInterrupt:  # from the first step on, it is told what was saved
+        print("stopped before the first step; nothing was saved", file=sys.stderr)
+        sys.exit(130)

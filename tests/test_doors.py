@@ -144,6 +144,7 @@ def test_help_is_quick(name: str, tmp_path: Path) -> None:
         ("--data_dir photos --texture nowhere.jpg", ["nowhere.jpg", "no such file"]),
         ("--data_dir photos --texture checks.png --device cuda:77", ["cuda:77 asked for", "--cpu"]),
         ("--data_dir photos --texture checks.png --device gpu", ["unknown device 'gpu'", "choose from auto"]),
+        ("--data_dir photos --texture checks.png --device meta", ["unknown device 'meta'", "choose from auto"]),
         ("--data_dir photos --texture checks.png --style_layers relu7_7", ["unknown layer 'relu7_7'", "relu1_1"]),
         ("--data_dir photos --texture checks.png --style_weights 1 2 3", ["3 numbers for 5 style_layers"]),
         ("--data_dir photos --texture checks.png --categories dog", ["categories", "instances_train2017.json"]),

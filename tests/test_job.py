@@ -98,6 +98,98 @@ def test_torchrun_starts_again_from_the_last_checkpoint(
     assert resumed(tmp_path, texture_path, photo_dir, said, resume=copy, processes=again).start_step == 2
 
 
+def another(
+    tmp_path: Path, texture_path: Path, photo_dir: Path, said: list[str], name: str | None, **options: Any
+) -> Job:
+    places = Run(name=name, checkpoint_dir=tmp_path / "checkpoints", run_dir=tmp_path / "runs", workers=0)
+    given, cpu = options.pop("given", TINY), torch.device("cpu")
+    return prepare(given, places, texture_path, photo_dir, (), cpu, say=said.append, **options)
+
+
+def test_what_an_earlier_run_kept_is_not_thrown_away(
+    trained: Path, tmp_path: Path, texture_path: Path, photo_dir: Path
+) -> None:
+    """Its latest checkpoint may be lost; those before it are then the run."""
+    trained.unlink()
+    kept = tmp_path / "runs" / "s" / "checkpoints" / "000002.pt"
+    for resume in (None, "auto"):
+        with pytest.raises(ValueError, match=r"000002.pt exists; go on with it \(--resume .*000002.pt\), or give"):
+            another(tmp_path, texture_path, photo_dir, [], "s", resume=resume)
+    going_on = another(tmp_path, texture_path, photo_dir, [], None, resume=kept, given={"iterations": 4})
+    assert (going_on.name, going_on.start_step) == ("s", 2)
+    said: list[str] = []
+    texture_path.rename(texture_path.with_name("s.png"))
+    assert another(tmp_path, texture_path.with_name("s.png"), photo_dir, said, None).name == "s-2"
+    assert f"{kept} exists and is kept: this run is called s-2" in "\n".join(said)
+
+
+def test_a_name_with_resume_is_a_new_run(trained: Path, tmp_path: Path, texture_path: Path, photo_dir: Path) -> None:
+    before = trained.read_bytes()
+    path = train(another(tmp_path, texture_path, photo_dir, [], "t", resume=trained, given={"iterations": 3}))
+    assert path.name == "t.pt" and checkpoint.load(path)["step"] == 3
+    assert trained.read_bytes() == before
+
+
+@pytest.mark.usefixtures("trained")
+def test_resuming_overwrites_no_other_run(tmp_path: Path, texture_path: Path, photo_dir: Path) -> None:
+    other = train(job(tmp_path / "elsewhere", texture_path, photo_dir, {"iterations": 2, "seed": 5}))
+    with pytest.raises(ValueError, match=r"s.pt exists; go on with it \(--resume\), or give another --name"):
+        another(tmp_path, texture_path, photo_dir, [], None, resume=other, given={"iterations": 4})
+
+
+def test_a_style_that_ships_is_not_taken_for_ones_own(
+    trained: Path, tmp_path: Path, texture_path: Path, photo_dir: Path
+) -> None:
+    """As `--texture mosaic.jpg --resume` in a checkout."""
+    checkpoint.for_painting(trained, {}, 1.0)
+    texture_path = texture_path.rename(texture_path.with_name("s.png"))
+    first = another(tmp_path, texture_path, photo_dir, [], None)
+    assert first.name == "s-2"
+    said: list[str] = []
+    auto = another(tmp_path, texture_path, photo_dir, said, None, resume="auto")
+    assert (auto.name, auto.start_step) == ("s-2", 0)
+    assert f"{trained} was made for stylizing alone: the run is called s-2" in said
+    assert another(tmp_path, texture_path, photo_dir, [], None, processes=Processes(0, 2, restarts=0)).name == "s-2"
+    train(first)
+    again = another(tmp_path, texture_path, photo_dir, [], None, resume="last", given={"iterations": 9})
+    assert (again.name, again.start_step) == ("s-2", 4)
+    with pytest.raises(ValueError, match=r"s.pt was made for stylizing alone and can't be resumed"):
+        another(tmp_path, texture_path, photo_dir, [], "s", resume="last")
+
+
+def test_the_texture_at_another_size_is_the_same_one(
+    trained: Path, tmp_path: Path, texture_path: Path, photo_dir: Path
+) -> None:
+    given = {"iterations": 4, "style_size": 24}
+    prepared = resumed(tmp_path, texture_path, photo_dir, [], given=given, resume="last", with_changes=True)
+    assert max(prepared.texture.shape[-2:]) == 24
+    assert prepared.resumed["training"]["smoothed"] is None  # losses of another recipe
+    train(prepared)
+    assert max(checkpoint.load(trained)["texture"].shape[-2:]) == 24
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"noise_channels": 65}, "--noise_channels is not between 0 and 64"),
+        ({"width": 2000}, "--width is not between 1 and 1024"),
+        ({"scales": 13}, "--scales is not between 1 and 12"),
+        ({"noise_factor": 1e6}, "--noise_factor is not below 1e"),
+    ],
+)
+def test_what_no_checkpoint_may_have_is_refused_before_a_run(
+    given: dict[str, Any], message: str, tmp_path: Path, texture_path: Path, photo_dir: Path
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        resumed(tmp_path, texture_path, photo_dir, [], given=TINY | given)
+
+
+def test_categories_without_photos(tmp_path: Path, texture_path: Path) -> None:
+    places = Run(name="s", checkpoint_dir=tmp_path / "checkpoints", run_dir=tmp_path / "runs")
+    with pytest.raises(ValueError, match=r"categories \(dog\) choose among photos, and there are none"):
+        prepare(TINY, places, texture_path, None, ("dog",), torch.device("cpu"))
+
+
 def test_batch_that_cannot_be_shared_out(tmp_path: Path, texture_path: Path, photo_dir: Path) -> None:
     with pytest.raises(ValueError, match="batch_size 2 can't be shared out among 3 processes; give 3 or another"):
         resumed(tmp_path, texture_path, photo_dir, [], given=TINY, processes=Processes(0, 3))

@@ -59,6 +59,24 @@ def test_later_ones_of_a_run_that_was_gone_back_on_make_room(places: Any, tmp_pa
     assert names(tmp_path / "runs" / "s" / "checkpoints") == ["000015.pt", "best.pt"]
 
 
+def test_files_of_others_are_left_alone(places: Any, tmp_path: Path) -> None:
+    folder = tmp_path / "runs" / "s" / "checkpoints"
+    learner, kept = places(keep=1)
+    save(learner, kept, 10, 5.0)
+    (folder / "000002_good.pt").touch()
+    save(learner, kept, 20, 5.0)
+    assert names(folder) == ["000002_good.pt", "000020.pt", "best.pt"]
+
+
+def test_a_run_of_this_name_is_going_on(tmp_path: Path, texture_path: Path) -> None:
+    prepared = job(tmp_path, texture_path, None)
+    taken = r"a run called s is going on in .*; give another --name"
+    with keeper.claimed(prepared), pytest.raises(ValueError, match=taken), keeper.claimed(prepared):
+        pass
+    with keeper.claimed(prepared):
+        pass
+
+
 def test_copies_where_there_are_no_links(places: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object) -> None:
         raise OSError("another device")

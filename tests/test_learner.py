@@ -103,6 +103,15 @@ def test_restored_state_takes_the_same_step(photo: Tensor, tmp_path: Path, textu
     assert other.smoothed is not None and torch.equal(other.smoothed, one.smoothed)  # type: ignore[arg-type]
 
 
+def test_a_run_goes_on_in_another_precision(tmp_path: Path, texture_path: Path, photo_dir: Path) -> None:
+    one = learner(tmp_path, texture_path, photo_dir, {})
+    state = {"weights": one.generator.state_dict(), "step": 0, **one.training()}
+    assert state["scaler"] == {}
+    one.scaler = torch.amp.GradScaler("cpu", init_scale=8.0)  # as fp16 has it
+    one.restore(state)
+    assert one.scaler.get_scale() == 8.0
+
+
 def test_diversity_of_a_texture_is_not_shared_out(tmp_path: Path, texture_path: Path) -> None:
     prepared = job(tmp_path, texture_path, None, {"diversity_weight": 1.0, "batch_size": 4}, processes=Processes(0, 2))
     with pytest.raises(ValueError, match="compares 4 pictures at a time, and each of the 2 processes has 2"):

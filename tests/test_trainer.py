@@ -12,7 +12,7 @@ import pytest
 import torch
 from conftest import picture
 
-from texturenet import checkpoint, data, images, monitor
+from texturenet import checkpoint, data, images, keeper, monitor, trainer
 from texturenet.config import Recipe, Run, from_plain, to_plain
 from texturenet.job import Job, fingerprint, prepare
 from texturenet.learner import learning_rate
@@ -274,6 +274,43 @@ def test_clock_that_jumps_changes_nothing(
     assert_same_weights(steady, jumping)
     assert all(0 <= event.images_per_second < 1e6 and 0 <= event.data_wait <= 1 for event in listener.steps)
     assert len(monitor.read_log(log.path)) == 4
+
+
+def test_photos_that_all_break_save_and_stop(tmp_path: Path, texture_path: Path, photo_dir: Path) -> None:
+    class Break(Recorder):
+        def on_step(self, event: monitor.StepEvent) -> None:
+            if event.step == 2:
+                for path in photo_dir.iterdir():
+                    path.write_bytes(b"no picture")
+
+    prepared = job(tmp_path, texture_path, photo_dir)
+    with pytest.raises(ValueError, match="photos could not be read"):
+        train(prepared, [Break()])
+    assert checkpoint.load(prepared.path)["step"] >= 2
+
+
+def test_processes_go_back_to_the_same_step(
+    tmp_path: Path, texture_path: Path, photo_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One of them alone owes a save; what it does for that is not what it goes back to."""
+    remembered: list[int] = []
+    real_save, real_remember = keeper.Keeper.save, trainer.Rollback.remember
+
+    def remember(self: trainer.Rollback) -> None:
+        remembered.append(self._learner.steps)
+        real_remember(self)
+
+    monkeypatch.setattr(trainer.Rollback, "remember", remember)
+
+    def failing(self: keeper.Keeper, losses: dict[str, float], required: bool = False) -> None:
+        self.owed = self._learner.steps == 2
+        if not self.owed:
+            real_save(self, losses, required)
+
+    monkeypatch.setattr(keeper.Keeper, "save", failing)
+    prepared = job(tmp_path, texture_path, photo_dir, save_every=2)
+    train(prepared)
+    assert remembered == [0, 2, 4]
 
 
 def test_many_broken_photos_are_counted(

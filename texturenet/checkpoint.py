@@ -58,7 +58,7 @@ _HOLDS: dict[str, Callable[[Any], bool]] = {
         isinstance(recipe, dict)
         and all(isinstance(key, str) and _is_plain(value) for key, value in recipe.items())
         and isinstance(recipe.get("noise_factor"), int | float)
-        and abs(recipe["noise_factor"]) < 1e6
+        and abs(recipe["noise_factor"]) < MOST_NOISE
     ),
     "perceptual": lambda network: (
         isinstance(network, dict) and isinstance(network.get("name"), str) and isinstance(network.get("source"), str)
@@ -82,7 +82,17 @@ _HOLDS: dict[str, Callable[[Any], bool]] = {
     "started_from": lambda start: isinstance(start, dict),
 }
 # What a file may ask of a generator: sizes are claims until its weights have been seen to fit.
-_RANGES = {"scales": (1, 12), "width": (1, 1024), "blocks": (0, 64), "noise_channels": (0, 64), "noise_scales": (0, 12)}
+RANGES = {"scales": (1, 12), "width": (1, 1024), "blocks": (0, 64), "noise_channels": (0, 64), "noise_scales": (0, 12)}
+MOST_NOISE = 1e6  # that a noise_factor stays below
+
+
+def out_of_range(options: dict[str, Any]) -> str | None:
+    """What is wrong with a generator's numbers, None standing for a default, in words; None: nothing."""
+    for option, value in options.items():
+        least, most = RANGES.get(option, (0, 1))
+        if value is not None and not least <= value <= most:
+            return f"{option} is not between {least} and {most}"
+    return None
 
 
 class CheckpointError(ValueError):
@@ -169,13 +179,13 @@ def build_generator(fields: dict[str, Any]) -> Generator:
     """The generator of a loaded checkpoint, with its weights, in evaluation mode. Raises CheckpointError."""
     spec = fields["generator"]
     try:
-        for option, value in spec["options"].items():
-            least, most = _RANGES.get(option, (0, 1))
-            if option in ("normalization", "padding"):
-                if not isinstance(value, str):
-                    raise ValueError(f"its {option} is no name")
-            elif not least <= value <= most:
-                raise ValueError(f"its {option} is not between {least} and {most}")
+        options = spec["options"]
+        for option in {"normalization", "padding"} & options.keys():
+            if not isinstance(options[option], str):
+                raise ValueError(f"its {option} is no name")
+        numbers = {option: value for option, value in options.items() if option not in ("normalization", "padding")}
+        if trouble := out_of_range(numbers):
+            raise ValueError(f"its {trouble}")
         with torch.device("meta"):  # sizes are claims until weights of these sizes have been loaded
             generator = GENERATORS[spec["name"]](**spec["options"])
         # Not to_empty and a copy: on "meta" that loads torch's compiler, half a second.

@@ -88,7 +88,10 @@ class Recipe:
     generator: str = flag("pyramid", "generator", "network to train", GENERATORS)
     scales: int = flag(6, "generator", "scales of the pyramid; 6 in texture_nets", least=2)
     width: int | None = flag(
-        None, "generator", "channels: per scale of the pyramid (8, as in the paper), or of residual's first layer (32)"
+        None,
+        "generator",
+        "channels: per scale of the pyramid (8, as in the paper), or of residual's first layer (32)",
+        least=1,
     )
     noise_channels: int = flag(3, "generator", "noise maps per scale; 3 in texture_nets", least=1)
     noise_scales: int | None = flag(

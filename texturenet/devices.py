@@ -26,6 +26,8 @@ def resolve_device(wanted: str) -> torch.device:
         device = torch.device(wanted)
     except RuntimeError:
         raise ValueError(f"unknown device {wanted!r}; choose from {', '.join(DEVICES)}, or cuda:N") from None
+    if device.type not in DEVICES:
+        raise ValueError(f"unknown device {wanted!r}; choose from {', '.join(DEVICES)}, or cuda:N")
     if device.type == "cuda":
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0
         if (device.index or 0) >= count:

@@ -6,9 +6,10 @@ A run that would fail fails here, in its first seconds; what `prepare` returns c
 from __future__ import annotations
 
 import hashlib
-import sys
+import itertools
+import math
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -85,7 +86,13 @@ def prepare(
         raise ValueError(
             f"a style can't be called {texture_name!r}: give a --name without folders, 100 letters at most"
         )
-    resumed = _resumed(resume, run, texture_name, processes, say)
+    if categories and data_dir is None:
+        raise ValueError(
+            f"categories ({', '.join(categories)}) choose among photos, and there are none; add --data_dir"
+        )
+    if resume in ("last", "auto") or processes.restarts is not None:
+        texture_name = _told_name(texture_name, run, say)
+    resumed_from, resumed = _resumed(resume, run, texture_name, processes, say)
     for folder in (run.checkpoint_dir, run.run_dir):
         _require_writable(folder)
     before = from_plain(Recipe, resumed["recipe"]) if resumed else Recipe()
@@ -97,6 +104,7 @@ def prepare(
     if start:
         recipe_given = recipe_given | start["shape"]
     recipe = replace(before, **recipe_given)
+    _require_usable(recipe)
     processes.share(recipe.batch_size)
     texture = images.load_image(texture_path, recipe.style_size)
     if data_dir is None:
@@ -133,10 +141,14 @@ def prepare(
             if resume != "auto" and not processes.restarts:
                 raise ValueError(f"{line}; ask for more with --iterations")
             say(line)
-        _same_texture(resumed, texture)
+        if len(changes) > len(resumed.get("changes", [])):  # losses of another recipe are of another scale
+            resumed["training"] |= {"smoothed": None, "least": math.inf}
+        _same_texture(resumed, images.load_image(texture_path, before.style_size))
         _same_photos(resumed, photos, say)
-        name = resumed["name"]
-    elif processes.restarts is not None:
+        name = run.name or resumed["name"]
+        if not _is_of_run(resumed_from, resumed, name, run):
+            name = _own_name(name, run)
+    elif processes.restarts is not None or resume == "auto":
         name = _own_name(texture_name, run)  # a run that is started again has to find its checkpoint
     else:
         name = _free_name(texture_name, run, say)
@@ -165,24 +177,33 @@ def prepare(
 
 def _resumed(
     resume: Path | str | None, run: Run, name: str, processes: Processes, say: Callable[[str], None]
-) -> dict[str, Any] | None:
-    """The fields of the checkpoint to go on from, or None."""
+) -> tuple[Path, dict[str, Any] | None]:
+    """The checkpoint to go on from, and its fields, or None."""
     path = run.checkpoint_dir / f"{name}.pt"
     if resume not in (None, "auto", "last"):
         path = Path(str(resume))
-        own = run.checkpoint_dir / f"{checkpoint.load(path)['name']}.pt"
+        own = run.checkpoint_dir / f"{run.name or checkpoint.load(path)['name']}.pt"
         path = own if processes.restarts and own.exists() else path
     if processes.restarts and path.exists():
         say(f"started again by torchrun ({processes.restarts}): going on from {path}")
     elif resume == "auto" and not path.exists():
         say(f"no checkpoint at {path} yet: a new run")
-        return None
+        return path, None
     elif resume is None:
-        return None
+        return path, None
     found = checkpoint.load(path)
     if "training" not in found:
         raise ValueError(f"{path} was made for stylizing alone and can't be resumed")
-    return found
+    return path, found
+
+
+def _require_usable(recipe: Recipe) -> None:
+    """Raises ValueError for what no checkpoint may have, before a run is spent on it."""
+    trouble = checkpoint.out_of_range({name: getattr(recipe, name) for name in SHAPES if name in checkpoint.RANGES})
+    if trouble is None and not recipe.noise_factor < checkpoint.MOST_NOISE:
+        trouble = f"noise_factor is not below {checkpoint.MOST_NOISE:g}"
+    if trouble is not None:
+        raise ValueError(f"--{trouble}")
 
 
 def _start(recipe_given: dict[str, Any], with_photos: bool) -> dict[str, Any]:
@@ -255,6 +276,7 @@ def texture_pixels(texture: Tensor) -> Tensor:
 
 
 def _same_texture(resumed: dict[str, Any], texture: Tensor) -> None:
+    """`texture` as the run's loss saw it."""
     if not torch.equal(resumed["texture"], texture_pixels(texture)):
         raise ValueError(f"can't resume: {resumed['name']!r} learned another texture; name that one with --texture")
 
@@ -268,19 +290,61 @@ def _same_photos(resumed: dict[str, Any], photos: Sequence[Path], say: Callable[
         say(f"other photos than before ({before['count']} then, {now['count']} now): not exactly the same run any more")
 
 
+def _names(name: str) -> Iterator[str]:
+    """What runs of one texture are called, one after the other."""
+    return itertools.chain([name], (f"{name}-{number}" for number in itertools.count(2)))
+
+
+def _told_name(name: str, run: Run, say: Callable[[str], None]) -> str:
+    """The name that a run is found by again: the texture's, unless a style that can't be resumed has that one.
+
+    So `--texture mosaic.jpg --resume` goes on with the user's own mosaic-2, and not with the mosaic that ships.
+    """
+    if run.name is not None:
+        return name
+    told = next(each for each in _names(name) if not _paints_alone(run.checkpoint_dir / f"{each}.pt"))
+    if told != name:
+        say(f"{run.checkpoint_dir / name}.pt was made for stylizing alone: the run is called {told}")
+    return told
+
+
+def _paints_alone(path: Path) -> bool:
+    return path.exists() and "training" not in checkpoint.load(path)
+
+
+def _left_by(name: str, run: Run) -> Path | None:
+    """What there is of an earlier run of that name: its checkpoint, or, where that is gone, those that it kept."""
+    path, kept = run.checkpoint_dir / f"{name}.pt", run.run_dir / name / "checkpoints"
+    latest = max(kept.glob("*.pt"), key=lambda each: each.stem if each.stem.isdecimal() else "", default=None)
+    return path if path.exists() else latest
+
+
+def _is_of_run(path: Path, fields: dict[str, Any], name: str, run: Run) -> bool:
+    """Whether a checkpoint is one of the run of that name here, or a copy of one: it may go on in its place."""
+    own, kept = run.checkpoint_dir / f"{name}.pt", run.run_dir / name / "checkpoints"
+    if path.resolve() == own.resolve() or path.resolve().parent == kept.resolve():
+        return True
+    if not own.exists():
+        return False
+    there = checkpoint.load(own)
+    recipes = [found["recipe"] | {"iterations": 0} for found in (there, fields)]
+    return recipes[0] == recipes[1] and torch.equal(there["texture"], fields["texture"])
+
+
 def _own_name(name: str, run: Run) -> str:
-    """The name itself, for a run whose name has to be told from its flags alone."""
-    path = run.checkpoint_dir / f"{name}.pt"
-    if path.exists():
-        raise ValueError(f"{path} exists; go on with it (--resume), or give another --name")
-    return name
+    """The name itself, for a run that has to have this one. Raises ValueError where it would overwrite another run."""
+    left = _left_by(name, run)
+    if left is None:
+        return name
+    go_on = "--resume" if left.parent == run.checkpoint_dir else f"--resume {left}"
+    raise ValueError(f"{left} exists; go on with it ({go_on}), or give another --name")
 
 
 def _free_name(name: str, run: Run, say: Callable[[str], None]) -> str:
-    """The name itself if the user chose it, else the first that overwrites no checkpoint."""
-    taken = run.checkpoint_dir / f"{name}.pt"
-    if run.name is not None or not taken.exists():
+    """The name itself if the user chose it, else the first that overwrites nothing of an earlier run."""
+    taken = _left_by(name, run)
+    if run.name is not None or taken is None:
         return _own_name(name, run)
-    number = next(n for n in range(2, sys.maxsize) if not (run.checkpoint_dir / f"{name}-{n}.pt").exists())
-    say(f"{taken} exists and is kept: this run is called {name}-{number} (--resume goes on with an earlier one)")
-    return f"{name}-{number}"
+    free = next(each for each in _names(name) if _left_by(each, run) is None)
+    say(f"{taken} exists and is kept: this run is called {free} (--resume goes on with an earlier one)")
+    return free

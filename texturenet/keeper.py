@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 from texturenet import checkpoint
@@ -16,6 +17,28 @@ from texturenet.config import to_plain
 from texturenet.job import Job, fingerprint, texture_pixels
 from texturenet.learner import Learner
 from texturenet.monitor import notice
+
+
+@contextlib.contextmanager
+def claimed(job: Job) -> Iterator[None]:
+    """The run's folder is this process's: a second run of the same name is refused before it overwrites this one.
+
+    The system lets go of what a killed process held. Raises ValueError where another process has it.
+    """
+    try:
+        import fcntl
+    except ImportError:  # Windows has no such locks
+        yield
+        return
+    job.run_dir.mkdir(parents=True, exist_ok=True)
+    with (job.run_dir / ".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ValueError(f"a run called {job.name} is going on in {job.run_dir}; give another --name") from None
+        except OSError:  # a file system without locks
+            pass
+        yield
 
 
 class Keeper:
@@ -83,7 +106,8 @@ class Keeper:
         _link(self._job.path, self._folder / f"{self._learner.steps:06d}.pt")
         if best:
             _link(self._job.path, self._folder / "best.pt")
-        kept = sorted(self._folder.glob("[0-9]*.pt"), key=lambda path: int(path.stem))
+        steps = [path for path in self._folder.glob("*.pt") if path.stem.isdecimal()]  # others are not ours
+        kept = sorted(steps, key=lambda path: int(path.stem))
         # Later ones are of a run that was gone back on.
         until_now = [path for path in kept if int(path.stem) <= self._learner.steps]
         for path in set(kept) - set(until_now[-self._job.run.keep :]):

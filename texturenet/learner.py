@@ -220,7 +220,8 @@ class Learner:
             # tensors contiguous, and the weights are in channels_last.
             for name in ("exp_avg", "exp_avg_sq"):
                 moments[name] = torch.empty_like(weight).copy_(moments[name])
-        self.scaler.load_state_dict(state["scaler"])
+        if state["scaler"]:  # none was needed by a run in another precision
+            self.scaler.load_state_dict(state["scaler"])
         self.steps, self.slowdown, self.least = state["step"], state.get("slowdown", 1.0), state.get("least", math.inf)
         self.seconds = state.get("seconds", 0.0)
         smoothed = state.get("smoothed")

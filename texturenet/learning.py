@@ -105,7 +105,8 @@ def plot(points: Sequence[Point], path: Path) -> None:
 
 def _kept(folder: Path) -> list[tuple[Path, int, float]]:
     """The numbered checkpoints of a run, their steps and seconds. Raises ValueError for none, and for one without."""
-    paths = sorted((folder / "checkpoints").glob("[0-9]*.pt"), key=lambda path: int(path.stem))
+    kept = [path for path in (folder / "checkpoints").glob("*.pt") if path.stem.isdecimal()]
+    paths = sorted(kept, key=lambda path: int(path.stem))
     if not paths:
         raise ValueError(
             f"{folder}: no checkpoints of a run in it; name a folder such as runs/mosaic, see train.py --keep"

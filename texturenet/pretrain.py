@@ -2,7 +2,7 @@
 
 python -m texturenet.pretrain --data tiny-imagenet-200/train -o lite.pt      a folder of class folders
 python -m texturenet.pretrain --data tiny_imagenet_train.npz -o lite.pt      one file of many small JPEGs
-python train.py --texture mosaic.jpg --data_dir coco/ --perceptual_weights lite.pt    use it
+python train.py --texture glass.jpg --data_dir coco/ --perceptual_weights lite.pt    use it
 
 Ctrl-C loses a minute or so: the same command goes on from lite.run.pt, to the bit.
 """

@@ -244,7 +244,7 @@ def _trained(
         bar.update(recipe.iterations)
         return path
     resumed = path.exists()
-    run = Run(name=name, checkpoint_dir=folder, run_dir=folder, preview_every=0, workers=0, log_every=5)
+    run = Run(name=name, checkpoint_dir=folder, run_dir=folder, preview_every=0, workers=0, log_every=5, keep=0)
     given = {} if resumed else recipe_given
     job = prepare(given, run, texture_path, data_dir, (), device, "auto" if resumed else None, say=lambda _line: None)
     bar.update(job.start_step)

@@ -63,7 +63,7 @@ def _take_steps(
         except StopIteration:  # a signal came while the photos were away
             keeper.save(losses, required=True)
             raise Interrupted(caught[0], job.path) from None
-        except OSError:
+        except (OSError, ValueError):  # ValueError: photos that are there and broken, one after the other
             keeper.save(losses)
             raise
 
@@ -72,18 +72,18 @@ def _take_steps(
 
         done, last = learner.steps, learner.steps == recipe.iterations
         stopping = processes.any(bool(caught))
-        saving = last or stopping or done % run.save_every == 0
-        if saving or done % run.log_every == 0 or done == 1:
+        scheduled = last or stopping or done % run.save_every == 0
+        if scheduled or done % run.log_every == 0 or done == 1:
             # The only place that waits for the device; a loss that went wrong is found before it can be saved.
             losses = _read(terms, learner)
             event = StepEvent(done, recipe.iterations, losses, *meter.read(done), rate)
             for listener in listeners:
                 listener.on_step(event)
-            saving = saving or keeper.owed
-        if saving:
-            now = time.monotonic()
-            learner.seconds, since = learner.seconds + now - since, now
-            keeper.save(losses, required=last or stopping)
+            if scheduled or keeper.owed:
+                now = time.monotonic()
+                learner.seconds, since = learner.seconds + now - since, now
+                keeper.save(losses, required=last or stopping)
+        if scheduled:  # one process alone owes a save, and all of them have to go back to the same step
             rollback.remember()
         if run.preview_every and (last or done % run.preview_every == 0) and not stopping and processes.rank == 0:
             _preview(job, learner.generator, done, listeners)

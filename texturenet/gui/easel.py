@@ -117,8 +117,8 @@ class Easel:
             return self._paintings[known]
 
     def at_hand(self, key: str, settings: Settings) -> bool:
-        """Whether `paint` has it already."""
-        return _known(key, settings) in self._paintings
+        """Whether `paint` has it already; not of a style whose file is gone."""
+        return settings.style.is_file() and _known(key, settings) in self._paintings
 
     def latest(self, key: str) -> Painting:
         """What `paint` made last of a photo. Raises KeyError where there is none."""
