@@ -66,7 +66,7 @@ def test_refined(easel: Easel) -> None:
 
     settings = dataclasses.replace(SMALL, refine=2, strength=0.5)
     made = easel.paint(key, settings, go_on)
-    assert asked == [0, 1, 2]
+    assert asked == [0, 0, 1, 2]  # first, whether it is wanted still
     style = Stylizer("mosaic", finish=judging.refiner(SMALL.style, 2, "cpu"))
     expected = style(images.open_image(easel.photos[key].path), strength=0.5)
     assert Image.open(made.path).tobytes() == expected.tobytes()
@@ -99,6 +99,59 @@ def test_others_paint_while_one_is_refined_and_a_photo_that_is_gone_stays_gone(e
     assert not [path for path in easel.folder.rglob("*cat*") if path.is_file()]
 
 
+def test_one_that_waits_gives_up_and_one_that_is_there_does_not_wait(easel: Easel) -> None:
+    key, other = upload(easel, "cat.png"), upload(easel, "dog.png", 1)
+    refined = dataclasses.replace(SMALL, refine=1)
+    made = easel.paint(other, refined)
+
+    def go_on(iteration: int) -> bool:
+        if iteration == 1:
+            assert easel.paint(other, refined) is made
+            with pytest.raises(Stopped):
+                easel.paint(other, dataclasses.replace(refined, seed=1), lambda _: False)
+        return True
+
+    easel.paint(key, refined, go_on)
+    assert easel.latest(other) is made
+
+
+def test_nothing_is_kept_after_the_end(easel: Easel) -> None:
+    key = upload(easel, "cat.png")
+    easel.close()
+    with pytest.raises(Stopped):
+        easel.paint(key, SMALL)
+    assert not (easel.folder / "results").exists()
+
+
+def test_a_zip_of_what_can_be_painted(easel: Easel) -> None:
+    keys = [upload(easel, "cat.png"), upload(easel, "dog.png", 1), upload(easel, "gone.png", 2)]
+    easel.photos[keys[1]].path.write_text("a text")
+
+    def take_away(_done: int) -> None:
+        easel.remove(keys[2])
+
+    path, troubles = easel.archive(keys, SMALL, take_away)
+    with zipfile.ZipFile(path) as archive:
+        assert archive.namelist() == ["cat-mosaic.png"]
+    (trouble,) = troubles
+    assert trouble.startswith("dog.png: not a picture")
+    with pytest.raises(ValueError, match=r"^dog.png: not a picture"):
+        easel.archive(keys[1:], SMALL)
+
+
+def test_a_style_that_is_gone(easel: Easel) -> None:
+    key, gone = upload(easel, "cat.png"), Settings(easel.folder / "gone.pt")
+    for asked in (easel.paint, easel.at_hand):
+        with pytest.raises(ValueError, match=r"^gone.pt is gone; choose another style$"):
+            asked(key, gone)
+
+
+def test_nothing_is_downloaded_to_refine(easel: Easel, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(judging, "weights_at_hand", lambda _: False)
+    with pytest.raises(ValueError, match=r"^mosaic.pt was trained with lite, whose weights are not on this machine"):
+        easel.paint(upload(easel, "cat.png"), dataclasses.replace(SMALL, refine=1))
+
+
 def test_an_animation_is_not_refined(easel: Easel) -> None:
     path = easel.folder / "x" / "moving.png"
     path.parent.mkdir()
@@ -108,7 +161,8 @@ def test_an_animation_is_not_refined(easel: Easel) -> None:
         easel.paint(easel.add(path).key, dataclasses.replace(SMALL, refine=1))
 
 
-def test_a_style_without_its_texture_is_not_refined(easel: Easel) -> None:
+def test_a_style_without_its_texture_is_not_refined(easel: Easel, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(judging, "weights_at_hand", lambda _: True)
     bare = easel.folder / "bare.pt"
     save_style(bare)
     with pytest.raises(ValueError, match=r"^bare.pt: its loss saw a texture of .* paint without refining$"):
@@ -136,8 +190,8 @@ def test_removing_leaves_nothing(easel: Easel) -> None:
 def test_a_zip_of_all(easel: Easel) -> None:
     keys = [upload(easel, "cat.png", 0), upload(easel, "cat.png", 1), upload(easel, "dog.png", 2)]
     done: list[int] = []
-    path = easel.archive(keys, SMALL, done.append)
-    assert path == easel.packed
+    path, troubles = easel.archive(keys, SMALL, done.append)
+    assert (path, troubles) == (easel.packed, [])
     assert done == [1, 2, 3]
     with zipfile.ZipFile(path) as archive:
         assert archive.namelist() == ["cat-mosaic.png", "cat-mosaic-2.png", "dog-mosaic.png"]

@@ -73,15 +73,17 @@ def test_without_the_token_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("how", ["link", "form"])
-def test_the_token_opens_all_once(how: str) -> None:
-    friend = client("secret", "http://192.168.1.5:8080")
+@pytest.mark.parametrize("token", ["secret", 'grüße; a "b"'])
+def test_the_token_opens_all_once(how: str, token: str) -> None:
+    friend = client(token, "http://192.168.1.5:8080")
     if how == "link":
-        answer = friend.get("/?token=secret", follow_redirects=False)
+        answer = friend.get("/", params={"token": token}, follow_redirects=False)
     else:
-        answer = friend.post("/", data={"token": "secret"}, follow_redirects=False)
+        answer = friend.post("/", data={"token": token}, follow_redirects=False)
     assert answer.status_code == 303
     assert "HttpOnly; SameSite=Strict" in answer.headers["set-cookie"]
     assert "token" not in answer.headers["location"]
+    assert token not in answer.headers["set-cookie"]
     assert friend.get("/").text == "inside"
     with friend.websocket_connect("ws://192.168.1.5:8080/ws") as socket:
         assert socket.receive_text() == "hello"

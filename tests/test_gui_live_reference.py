@@ -55,3 +55,6 @@ def test_trouble(tmp_path: Path) -> None:
     reference.start(tmp_path / "note.png", MOSAIC, 3, 32)
     wait(reference)
     assert reference.progress.trouble.startswith("note.png: not a picture")
+    reference.start(tmp_path / "note.png", tmp_path / "gone.pt", 3, 32)
+    wait(reference)
+    assert str(tmp_path) not in reference.progress.trouble

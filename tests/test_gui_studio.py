@@ -49,6 +49,20 @@ def test_an_example_photo(studio: Studio, photo_dir: Path) -> None:
     assert photo.size == (64, 48)
 
 
+def test_a_disk_that_is_unplugged(studio: Studio, photo_dir: Path, texture_path: Path) -> None:
+    studio.desk.data_dir = str(photo_dir)
+    studio.choose_texture(texture_path)
+    assert studio.example_photo() is not None and studio.texture() is not None
+    photo_dir.rename(photo_dir.with_name("elsewhere"))
+    texture_path.unlink()
+    assert studio.example_photo() is None and studio.texture() is None
+    studio.desk.data_dir = str(photo_dir.with_name("never"))
+    assert studio.example_photo() is None
+    photo_dir.with_name("elsewhere").rename(photo_dir)
+    studio.desk.data_dir = str(photo_dir)
+    assert studio.example_photo() is not None
+
+
 def test_rows_follow_the_log(studio: Studio) -> None:
     assert studio.rows("checks") == []
     log = JsonlLog(studio.run_dir / "checks" / "log.jsonl")

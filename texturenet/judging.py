@@ -17,7 +17,7 @@ from texturenet.files import find_images
 from texturenet.gatys import OnIterate
 from texturenet.learner import perceptual_loss
 from texturenet.losses import PerceptualLoss
-from texturenet.perceptual import Encoder, load_encoder
+from texturenet.perceptual import Encoder, load_encoder, weights_at_hand
 from texturenet.refining import Refiner
 from texturenet.reports import fingerprint
 from texturenet.stylizer import Stylizer
@@ -154,6 +154,16 @@ def sample_loss(style: Judged) -> float:
     """
     photos = [images.load_image(path, SAMPLE_SIZE) for path in choose_photos(SAMPLE, SAMPLE_COUNT, say=lambda _: None)]
     return sum(style.terms(style.stylizer(photo), photo)["total"] for photo in photos) / len(photos)
+
+
+def require_at_hand(path: Path) -> None:
+    """Raises ValueError for a style whose perceptual network would be downloaded before it can be judged."""
+    recipe: Recipe = from_plain(Recipe, checkpoint.load(path)["recipe"])
+    if recipe.perceptual_weights is None and not weights_at_hand(recipe.perceptual):
+        raise ValueError(
+            f"{path} was trained with {recipe.perceptual}, whose weights are not on this machine; "
+            f"`python -m texturenet.doctor` tells where they are looked for"
+        )
 
 
 def load_recipe_encoder(recipe: Recipe) -> Encoder:

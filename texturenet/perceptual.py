@@ -297,6 +297,11 @@ def load_encoder(
         return _lite(f"lite (ships with texturenet), since {str(error).split(';')[0]}", pooling)
 
 
+def weights_at_hand(name: str) -> bool:
+    """Whether `load_encoder` of that name would download nothing."""
+    return name == "lite" or _cached(name).is_file()
+
+
 def random_encoder(name: str, pooling: str | None = None) -> Encoder:
     """The architecture with torch's random initialisation: for timing and for tests, not for pictures."""
     architecture = ENCODERS[name]
@@ -381,11 +386,17 @@ def _read_weights_file(path: Path, preprocess: str | None) -> tuple[dict[str, Te
     return state, "torchvision", f"{path} (torchvision preprocessing assumed; --perceptual_preprocess says otherwise)"
 
 
+def _cached(name: str) -> Path:
+    """Where torch keeps its weights."""
+    weights = ENCODERS["vgg19" if name == "auto" else name].weights
+    assert weights is not None
+    return Path(torch.hub.get_dir()) / "checkpoints" / Path(weights.url).name
+
+
 def _torchvision_weights(name: str) -> tuple[dict[str, Tensor], str, str]:
     """From torch's cache, else downloaded by torchvision, which checks the hash."""
-    weights = ENCODERS[name].weights
+    weights, cached = ENCODERS[name].weights, _cached(name)
     assert weights is not None
-    cached = Path(torch.hub.get_dir()) / "checkpoints" / Path(weights.url).name
     if cached.is_file():
         try:
             return _read_weights_file(cached, "torchvision")[0], "torchvision", f"{name} (torch's cache, {cached})"

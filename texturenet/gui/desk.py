@@ -51,4 +51,4 @@ class Desk:
     @property
     def uploads(self) -> Path:
         """Where an uploaded texture stays."""
-        return self.folder / "page"
+        return self.folder / "page" / "textures"

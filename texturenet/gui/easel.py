@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 import threading
 import time
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from texturenet.stylizer import Stylizer
 
 VIEW = 1400  # px, longer side of what the page shows; downloads have every pixel
 MOST_PHOTOS = 60
+_LOOK_UP = 0.2  # s, after which one that waits asks whether it is wanted still
 
 
 @dataclass(frozen=True)
@@ -75,8 +77,9 @@ class Easel:
         self._closed = False
 
     def close(self) -> None:
-        """End a refining at its next iteration."""
-        self._closed = True
+        """Keep no painting that is not finished, and end a refining at its next iteration."""
+        with self._keeping:
+            self._closed = True
 
     def add(self, path: Path) -> Photo:
         """Take an uploaded file. Raises ImageError, naming it, for one that is no picture; it is discarded then."""
@@ -105,20 +108,33 @@ class Easel:
         Raises ValueError or OSError, one line that names the photo or the style, and Stopped.
         """
         photo, known = self.photos[key], _known(key, settings)
-        with self._refining if settings.refine else self._painting:
-            if known not in self._paintings:
-                before, after, seconds = self._painted(photo, settings, go_on)
-                with self._keeping:
-                    if key not in self.photos:
-                        raise Stopped
-                    self._forget(key)
-                    self._paintings[known] = made = self._saved(photo, settings, before, after, seconds)
-                    return made
-            return self._paintings[known]
+        if made := self._paintings.get(known):
+            return made
+        with self._turn(self._refining if settings.refine else self._painting, go_on):
+            before, after, seconds = self._painted(photo, settings, go_on)
+            with self._keeping:
+                if self._closed or key not in self.photos:
+                    raise Stopped
+                self._forget(key)
+                self._paintings[known] = made = self._saved(photo, settings, before, after, seconds)
+                return made
+
+    @contextlib.contextmanager
+    def _turn(self, lock: threading.Lock, go_on: Callable[[int], bool]) -> Iterator[None]:
+        """Wait for it as long as the painting is wanted. Raises Stopped."""
+        while not lock.acquire(timeout=_LOOK_UP):
+            if self._closed or not go_on(0):
+                raise Stopped
+        try:
+            if self._closed or not go_on(0):
+                raise Stopped
+            yield
+        finally:
+            lock.release()
 
     def at_hand(self, key: str, settings: Settings) -> bool:
-        """Whether `paint` has it already; not of a style whose file is gone."""
-        return settings.style.is_file() and _known(key, settings) in self._paintings
+        """Whether `paint` has it already. Raises ValueError for a style whose file is gone."""
+        return _known(key, settings) in self._paintings
 
     def latest(self, key: str) -> Painting:
         """What `paint` made last of a photo. Raises KeyError where there is none."""
@@ -126,20 +142,33 @@ class Easel:
 
     def archive(
         self, keys: Sequence[str], settings: Settings, on_progress: Callable[[int], None] = lambda _: None
-    ) -> Path:
-        """A zip of all their paintings."""
-        target = self.folder / f"{settings.style.stem}.zip"
+    ) -> tuple[Path, list[str]]:
+        """A zip of all their paintings, and a line for each that could not be painted.
+
+        Photos that are taken away meanwhile are left out. Raises ValueError where none is left, with the first line.
+        """
+        target, troubles = self.folder / f"{settings.style.stem}.zip", []
         with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as archive:  # pictures do not get smaller
             for done, key in enumerate(keys):
-                path = self.paint(key, settings).path
+                try:
+                    path = self.paint(key, settings).path
+                except (KeyError, Stopped):
+                    if self._closed:
+                        raise
+                    continue
+                except (ValueError, OSError) as error:
+                    troubles.append(str(error))
+                    continue
                 name, number = path.name, 1
                 while name in archive.namelist():
                     number += 1
                     name = f"{path.stem}-{number}{path.suffix}"
                 archive.write(path, name)
                 on_progress(done + 1)
+            if not archive.namelist():
+                raise ValueError(troubles[0] if troubles else "no photo is left to paint")
         self.packed = target
-        return target
+        return target, troubles
 
     def style(self, path: Path) -> Stylizer:
         """Loaded, and kept until another is asked for, or the file has changed."""
@@ -162,6 +191,7 @@ class Easel:
             if settings.refine:
                 if len(picture.frames) > 1:
                     raise ValueError(f"{photo.name} has frames, and each refined by itself they would flicker")
+                judging.require_at_hand(settings.style)
                 refiner = judging.refiner(settings.style, settings.refine, "cpu", watch=watch)
             style = Stylizer(settings.style, finish=refiner) if refiner else self.style(settings.style)
             begin = time.perf_counter()
@@ -177,9 +207,8 @@ class Easel:
                 for frame in picture.frames
             ]
             seconds = time.perf_counter() - begin
-        except ValueError as error:
-            said = str(error).replace(str(photo.path), photo.name, 1)
-            raise ValueError(said.replace(str(settings.style), settings.style.name, 1)) from None
+        except (ValueError, OSError) as error:
+            raise ValueError(uploads.without_folders(error, photo.path, settings.style)) from None
         if refiner and refiner.stopped:
             raise Stopped
         return picture, picture.with_frames(frames), seconds
@@ -208,5 +237,8 @@ class Easel:
 
 
 def _known(key: str, settings: Settings) -> tuple[str, Settings, float]:
-    """A style that is trained on is another one."""
-    return key, settings, settings.style.stat().st_mtime
+    """A style that is trained on is another one. Raises ValueError where its file is gone."""
+    try:
+        return key, settings, settings.style.stat().st_mtime
+    except OSError:
+        raise ValueError(f"{settings.style.name} is gone; choose another style") from None

@@ -61,7 +61,9 @@ class Gallery:
         return self._card(target.resolve())
 
     def _own(self) -> list[Path]:
-        return sorted(path for path in self.checkpoint_dir.glob("*.pt") if not path.name.startswith("."))
+        return sorted(
+            path for path in self.checkpoint_dir.glob("*.pt") if path.is_file() and not path.name.startswith(".")
+        )
 
     def _card(self, path: Path) -> Card:
         known = self._cards.get(path)

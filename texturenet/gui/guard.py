@@ -8,6 +8,7 @@ machines a token is needed.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import hmac
 import ipaddress
 from collections.abc import Awaitable, Callable, MutableMapping
@@ -66,10 +67,15 @@ class Guard:
             await self._log_in(scope, receive, send)
 
     def _knows(self, cookie: SimpleCookie) -> bool:
-        return COOKIE in cookie and self._right(cookie[COOKIE].value)
+        return COOKIE in cookie and hmac.compare_digest(cookie[COOKIE].value.encode(), self._pass.encode())
 
     def _right(self, offered: str) -> bool:
         return hmac.compare_digest(offered.encode(), (self.token or "").encode())
+
+    @property
+    def _pass(self) -> str:
+        """What a browser that knows the token keeps in its place: letters that any cookie may have."""
+        return hashlib.sha256((self.token or "").encode()).hexdigest()
 
     async def _log_in(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The token out of the printed link or the form -> a cookie; else the form."""
@@ -79,7 +85,7 @@ class Guard:
             fields = parse_qs(scope["query_string"].decode("latin-1"))
         offered = fields.get("token", [""])[0]
         if self._right(offered):
-            cookie = f"{COOKIE}={self.token}; HttpOnly; SameSite=Strict; Path=/"
+            cookie = f"{COOKIE}={self._pass}; HttpOnly; SameSite=Strict; Path=/"
             await _answer(send, 303, b"", [(b"location", b"/"), (b"set-cookie", cookie.encode())])
             return
         if offered:

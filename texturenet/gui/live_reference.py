@@ -65,6 +65,7 @@ class LiveReference:
 
         try:
             photo = images.to_tensor(uploads.open_picture(path, size))
+            judging.require_at_hand(style)
             judged = judging.open_judged(style)
             painting = judged.stylizer(photo)
             pass_total = judged.terms(painting, photo)["total"]
@@ -75,6 +76,6 @@ class LiveReference:
         except gatys.Interrupted:
             pass
         except (ValueError, OSError) as error:
-            trouble = str(error)
+            trouble = uploads.without_folders(error, path, style)
         last = self.progress
         self.progress = Progress(last.iteration, iterations, last.seconds, last.total, pass_total, True, trouble)

@@ -19,7 +19,7 @@ SIZE = 320  # px, longer side: an iteration takes half a second on two cores
 
 
 class ReferenceTab:
-    """`photo` is the one in view; `choose` and `show_pass` follow what is painted."""
+    """`photo` is the one in view; `choose` follows what is painted."""
 
     def __init__(self, studio: Studio) -> None:
         self.studio = studio
@@ -47,13 +47,8 @@ class ReferenceTab:
         ui.timer(0.7, self._refresh)
 
     def choose(self, card: Card, photo: Path | None) -> None:
-        """The style whose texture is used."""
+        """The style that both are of."""
         self._card, self.photo = card, photo
-
-    def show_pass(self, url: str, seconds: float, size: tuple[int, int]) -> None:
-        """The painting of one pass."""
-        self._pass.content = f'<img src="{url}" alt="The photo, painted in one pass">'
-        self._pass_said.content = f"One pass · {size[0]} × {size[1]} px · {seconds:.1f} s"
 
     async def start(self) -> None:
         """Begin, or begin again with what is chosen now."""
@@ -64,6 +59,8 @@ class ReferenceTab:
             self._sentence.say(f"{card.name} does not hold the texture that it learned; choose another.", "trouble")
         else:
             self._drawn = None
+            for figure in (self._pass, self._slow):
+                figure.content = '<div class="empty"></div>'
             await asyncio.to_thread(self.studio.reference.start, photo, card.path, ITERATIONS, SIZE)
             self._sentence.say("")
 

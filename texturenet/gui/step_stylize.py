@@ -164,7 +164,7 @@ class StylizeStep:
             self.current = next(iter(photos), "")
         self._strip.clear()
         with self._strip:
-            for key, photo in photos.items():
+            for key, photo in list(photos.items()):  # an upload may come in meanwhile
                 name = html.escape(photo.name)
                 with ui.element("div").classes("thumb"):
                     with (
@@ -200,17 +200,19 @@ class StylizeStep:
 
     async def paint(self) -> None:
         """Paint the photo in view as the controls say, and show it."""
+        self._turn += 1
         settings, key = self.settings, self.current
         photo = self.studio.easel.photos.get(key)
         if settings is None or photo is None:
             self._sentence.say("")
             return
         self._reference.photo = photo.path
-        self._turn += 1
         self._sentence.say("Painting …")
-        quick = settings
-        if not self.studio.easel.at_hand(key, settings):
-            quick = dataclasses.replace(settings, refine=0)
+        try:
+            quick = settings if self.studio.easel.at_hand(key, settings) else dataclasses.replace(settings, refine=0)
+        except ValueError as error:
+            self._sentence.say(str(error), "trouble")
+            return
         if await self._painted(key, photo.name, quick) and quick != settings:
             await self._painted(key, photo.name, settings)
 
@@ -220,11 +222,17 @@ class StylizeStep:
 
         mine, page = self._turn, asyncio.get_running_loop()
 
+        def wanted() -> bool:
+            return mine == self._turn and not self._sentence.is_deleted  # as in a tab that was closed
+
+        def tell(iteration: int) -> None:
+            if wanted():
+                self._sentence.say(f"Refining, {iteration} of {settings.refine} …")
+
         def go_on(iteration: int) -> bool:
-            wanted = mine == self._turn
-            if wanted:
-                page.call_soon_threadsafe(self._sentence.say, f"Refining, {iteration} of {settings.refine} …")
-            return wanted
+            if settings.refine:
+                page.call_soon_threadsafe(tell, iteration)
+            return wanted()
 
         try:
             newest, made = await self._latest(lambda: self.studio.easel.paint(key, settings, go_on))
@@ -243,8 +251,6 @@ class StylizeStep:
         self._sentence.say(f"{width} × {height} px, {how} in {made.seconds:.1f} s")
         name = html.escape(made.path.name)
         self._download.content = f'<a class="button primary" href="{file}" download="{name}">Download</a>'
-        if not settings.refine:
-            self._reference.show_pass(after, made.seconds, made.size)
         return True
 
     async def download_all(self) -> None:
@@ -259,8 +265,12 @@ class StylizeStep:
 
         async def packed() -> None:
             self._sentence.say(f"Painting {len(keys)} photos …")
-            await asyncio.to_thread(self.studio.easel.archive, keys, settings, progress)
+            _, troubles = await asyncio.to_thread(self.studio.easel.archive, keys, settings, progress)
             ui.download.from_url("/paintings.zip", f"{settings.style.stem}.zip")
-            self._sentence.say(f"{len(keys)} paintings in {settings.style.stem}.zip", "good")
+            done = f"{len(keys) - len(troubles)} paintings in {settings.style.stem}.zip"
+            if troubles:
+                self._sentence.say(f"{done}; left out: {'; '.join(troubles)}", "trouble")
+            else:
+                self._sentence.say(done, "good")
 
         await parts.told(packed)()

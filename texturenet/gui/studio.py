@@ -80,9 +80,8 @@ class Studio:
         self.desk.save()
 
     def whole_texture(self) -> Image.Image | None:
-        """The picture that was chosen, at most LONGEST px; None before that."""
-        path = Path(self.desk.texture) if self.desk.texture else None
-        return None if path is None else _opened(path, path.stat().st_mtime)
+        """The picture that was chosen, at most LONGEST px; None before that, and where it is gone."""
+        return _opened_if_there(Path(self.desk.texture)) if self.desk.texture else None
 
     def texture(self) -> Image.Image | None:
         """Its part that is learned."""
@@ -90,9 +89,11 @@ class Studio:
         return None if whole is None else whole.crop(self.desk.crop.box(*whole.size))
 
     def example_photo(self) -> Image.Image | None:
-        """One of the photos, for the preview of the scale; a sample scene before there are any."""
-        path = _first_photo(self.desk.data_dir or str(SAMPLE))
-        return None if path is None else _opened(path, path.stat().st_mtime)
+        """One of the photos, to preview the scale; a sample scene before there are any, None where they are gone."""
+        try:
+            return _opened_if_there(_first_photo(self.desk.data_dir or str(SAMPLE)))
+        except ImageError:
+            return None
 
     # --- the training -------------------------------------------------------------------------------------------------
 
@@ -158,13 +159,21 @@ class Studio:
 
 
 @functools.lru_cache(maxsize=4)
-def _first_photo(folder: str) -> Path | None:
-    """The first that can be read, without a walk through all of a large dataset more than once."""
+def _first_photo(folder: str) -> Path:
+    """The first that can be read, without a walk through all of a large dataset more than once. Raises ImageError."""
     for path in find_images(folder)[:5]:
         with contextlib.suppress(ImageError):
             uploads.open_picture(path, 64)
             return path
-    return None
+    raise ImageError(f"{folder}: no picture that can be read")
+
+
+def _opened_if_there(path: Path) -> Image.Image | None:
+    """A disk may be unplugged, and the page has to stand without it."""
+    try:
+        return _opened(path, path.stat().st_mtime)
+    except (ImageError, OSError):
+        return None
 
 
 @functools.lru_cache(maxsize=4)

@@ -28,6 +28,16 @@ def plain_name(name: str, otherwise: str = "picture") -> str:
     return last if is_plain_name(last) else otherwise
 
 
+def without_folders(error: Exception, *paths: Path) -> str:
+    """What an error says, with names for the paths of these files: a page tells nobody where its server has them."""
+    said = str(error)
+    if isinstance(error, OSError) and error.strerror and error.filename:
+        said = f"{error.filename}: {error.strerror}"
+    for path in paths:
+        said = said.replace(str(path), path.name)
+    return said
+
+
 def inside(root: Path, *parts: str) -> Path:
     """An existing file below `root`. Raises FileNotFoundError for any other, links that lead out included."""
     path = root.joinpath(*parts).resolve()
