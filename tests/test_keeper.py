@@ -1,6 +1,8 @@
 import os
 import resource
 import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -69,12 +71,23 @@ def test_files_of_others_are_left_alone(places: Any, tmp_path: Path) -> None:
 
 
 def test_a_run_of_this_name_is_going_on(tmp_path: Path, texture_path: Path) -> None:
+    """Another process has it, until it is killed, whatever children it leaves behind."""
     prepared = job(tmp_path, texture_path, None)
-    taken = r"a run called s is going on in .*; give another --name"
-    with keeper.claimed(prepared), pytest.raises(ValueError, match=taken), keeper.claimed(prepared):
-        pass
-    with keeper.claimed(prepared):
-        pass
+    prepared.run_dir.mkdir(parents=True)
+    words = "import fcntl, os, sys, time; lock = open('.lock', 'w'); fcntl.lockf(lock, fcntl.LOCK_EX)\n"
+    words += "if os.fork(): print('held', flush=True)\ntime.sleep(60)"
+    with subprocess.Popen([sys.executable, "-c", words], cwd=prepared.run_dir, stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None and other.stdout.readline() == b"held\n"
+        children = Path(f"/proc/{other.pid}/task/{other.pid}/children").read_text().split()
+        taken = r"a run called s is going on in .*; give another --name"
+        with pytest.raises(ValueError, match=taken), keeper.claimed(prepared):
+            pass
+        other.kill()
+        other.wait()
+        with keeper.claimed(prepared):
+            pass
+        for child in children:
+            os.kill(int(child), signal.SIGKILL)
 
 
 def test_copies_where_there_are_no_links(places: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,7 +23,8 @@ from texturenet.monitor import notice
 def claimed(job: Job) -> Iterator[None]:
     """The run's folder is this process's: a second run of the same name is refused before it overwrites this one.
 
-    The system lets go of what a killed process held. Raises ValueError where another process has it.
+    The system lets go of what a killed process held; not flock's, which the readers that it leaves behind would hold on
+    for seconds. Raises ValueError where another process has it.
     """
     try:
         import fcntl
@@ -33,8 +34,8 @@ def claimed(job: Job) -> Iterator[None]:
     job.run_dir.mkdir(parents=True, exist_ok=True)
     with (job.run_dir / ".lock").open("w") as lock:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+            fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except (BlockingIOError, PermissionError):
             raise ValueError(f"a run called {job.name} is going on in {job.run_dir}; give another --name") from None
         except OSError:  # a file system without locks
             pass
