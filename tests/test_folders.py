@@ -138,6 +138,16 @@ def test_another_styles_results_are_no_sources_either(tree: Path) -> None:
     assert sources(plan([tree], tree / "out", "checks")) == ["in/a.jpg", "in/deep/b.PNG", "in/deep/er/c.tga"]
 
 
+def test_a_picture_that_was_named_is_not_painted_over(tree: Path) -> None:
+    for name in ("cat.png", "cat2.png"):
+        (tree / name).write_bytes(b"a picture of mine")
+    mine = [tree / "cat.png", tree / "cat2.png"]
+    with pytest.raises(
+        ValueError, match=r"the painting of .*cat.png would replace .*cat2.png; choose another -o or --name"
+    ):
+        plan(mine, tree, "s", "{stem}2{suffix}")
+
+
 def test_a_source_is_never_replaced(tree: Path) -> None:
     with pytest.raises(ValueError, match="would replace the picture itself"):
         plan([tree / "a.jpg"], tree / "a.jpg", "checks")

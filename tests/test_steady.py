@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from texturenet.metrics import flicker
 from texturenet.steady import SECONDS, Steady
+from texturenet.stylizer import Stylizer
 
 NORM = nn.InstanceNorm2d(3, eps=0)
 GREY = picture(32, 32)
@@ -66,3 +67,12 @@ def test_a_network_without_norms_goes_through() -> None:
     steady = Steady(lambda frame: 1 - frame)
     assert torch.equal(steady(GREY, 0.0), 1 - GREY)
     assert torch.equal(steady(GREY, 0.1), 1 - GREY)
+
+
+def test_two_styles_keep_their_own_statistics() -> None:
+    """As inside and outside of a mask; on a CPU each pass counts its norms from 0."""
+    inside, outside = Stylizer("mosaic"), Stylizer("wave")
+    both = Steady(lambda frame: torch.cat([inside(frame), outside(frame)]))
+    for time in range(3):
+        pictures = both(GREY, time / 10)
+        torch.testing.assert_close(pictures, torch.cat([inside(GREY), outside(GREY)]), atol=1e-3, rtol=0)

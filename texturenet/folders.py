@@ -70,6 +70,10 @@ def plan(pictures: Sequence[Path], output: Path | None, style: str, name: str | 
             raise ValueError(f"{other} and {item.source} would both become {item.target}; paint them into two folders")
         if item.target.resolve() == item.source.resolve():
             raise ValueError(f"{item.target} would replace the picture itself; choose another -o or --name")
+    named = set() if "{style}" in name else {picture.resolve() for picture in pictures}  # no results of ours, these
+    for item in work:
+        if (first := results.get(item.source.resolve())) and item.source.resolve() in named:
+            raise ValueError(f"the painting of {first} would replace {item.source}; choose another -o or --name")
     return [item for item in dict.fromkeys(work) if item.source.resolve() not in results]
 
 
@@ -81,7 +85,7 @@ def check_name(name: str) -> None:
         if unknown := sorted(fields - set(FIELDS)):
             raise ValueError(f"unknown field {{{unknown[0]}}}")
         name.format(**dict.fromkeys(FIELDS, ""))
-    except ValueError as error:
+    except (ValueError, KeyError, IndexError) as error:
         raise ValueError(f"--name {name}: {error}; choose from {choices}") from None
 
 

@@ -36,22 +36,24 @@ class Steady:
 
     def __init__(self, paint: Callable[[Tensor], Tensor]) -> None:
         self._paint = paint
-        self._past: list[Statistics] = []
+        self._past: list[list[Statistics]] = []  # of each pass of a network in the frame before; two styles are two
         self._seen: tuple[float, Tensor] | None = None  # time of the frame before, and its thumbnail
 
     def __call__(self, frame: Tensor, time: float) -> Tensor:
         """The frame of that time (seconds), painted."""
         weight = self._weight(frame, time)
-        now: list[Statistics] = []
+        now: list[list[Statistics]] = []
 
         def choose(place: int, measured: Statistics) -> Statistics:
+            if place == 0:
+                now.append([])
+            past = self._past[len(now) - 1] if len(now) <= len(self._past) else []
             mean, variance = measured
-            if place < len(self._past):
+            if place < len(past):
                 mean, variance = (
-                    torch.lerp(old.to(new), new, weight)
-                    for old, new in zip(self._past[place], (mean, variance), strict=True)
+                    torch.lerp(old.to(new), new, weight) for old, new in zip(past[place], (mean, variance), strict=True)
                 )
-            now.append((mean, variance))
+            now[-1].append((mean, variance))
             return mean, variance
 
         with given_statistics(choose):
@@ -70,9 +72,9 @@ class Steady:
 
     def state(self) -> dict[str, Any]:
         """What the next frame depends on; plain tensors and numbers on the CPU."""
-        past = [(mean.cpu(), variance.cpu()) for mean, variance in self._past]
-        return {"past": past, "seen": self._seen}
+        passes = [[(mean.cpu(), variance.cpu()) for mean, variance in past] for past in self._past]
+        return {"passes": passes, "seen": self._seen}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Go on where another `state` was taken."""
-        self._past, self._seen = state["past"], state["seen"]
+        """Go on where another `state` was taken; from one of an earlier version, with the frame's own statistics."""
+        self._past, self._seen = state.get("passes", []), state["seen"]
