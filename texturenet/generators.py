@@ -27,6 +27,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from texturenet.convolutions import Convolution
 from texturenet.noise import draw_rows, padded_size
 
 
@@ -68,7 +69,7 @@ def conv_block(
 ) -> nn.Sequential:
     """Convolution, normalisation, activation. The norm subtracts the mean, so a bias before it would do nothing."""
     return nn.Sequential(
-        nn.Conv2d(in_channels, out_channels, kernel, stride, kernel // 2, padding_mode=padding, bias=False),
+        Convolution(in_channels, out_channels, kernel, stride, kernel // 2, padding_mode=padding, bias=False),
         NORMALIZATIONS[normalization](out_channels),
         nn.LeakyReLU(slope, inplace=True),
     )
@@ -208,8 +209,9 @@ class Pyramid(nn.Module):
                 inputs[k] = torch.cat([pooled - 0.5, noise[k]], dim=1) if self._noise_at(k) else pooled - 0.5
         x = self.enter[-1](inputs[-1])
         for k in reversed(range(self.scales - 1)):
-            x = F.interpolate(x, scale_factor=2.0, mode="nearest")
-            x = self.join[k](torch.cat([self.norm_fine[k](self.enter[k](inputs[k])), self.norm_coarse[k](x)], dim=1))
+            # Normalised before it is enlarged: each value four times has the same mean and variance.
+            coarse = F.interpolate(self.norm_coarse[k](x), scale_factor=2.0, mode="nearest")
+            x = self.join[k](torch.cat([self.norm_fine[k](self.enter[k](inputs[k])), coarse], dim=1))
         logits = self.to_rgb(x).float()
         if padded is not None:
             assert self.light is not None
@@ -255,7 +257,7 @@ class Residual(nn.Module):
             nn.Sequential(conv(4 * width, 4 * width, 3), conv(4 * width, 4 * width, 3)[:2]) for _ in range(blocks)
         )
         self.leave = nn.ModuleList([conv(4 * width, 2 * width, 3), conv(2 * width, width, 3)])
-        self.to_rgb = nn.Conv2d(width, 3, 9, padding=4, padding_mode=padding)
+        self.to_rgb = Convolution(width, 3, 9, padding=4, padding_mode=padding)
         self.light = Light() if content and not direct else None
 
     def noise_shapes(self, height: int, width: int) -> list[tuple[int, int, int]]:

@@ -2,7 +2,10 @@
 
 An `Encoder` takes images as everything here does, (B, 3, H, W) RGB in [0, 1]; normalisation happens inside.
 Layer names are the papers' (``relu4_2``, before the activation ``conv4_2``; resnet18 ``layer2``), and Keras' spelling
-(``block4_conv2``, which includes the activation) is understood as an alias.
+(``block4_conv2``, which includes the activation) is understood as an alias. One layer belongs to no network:
+``luma_8`` is the picture's luma averaged over 8x8 px, ``luma_16`` over 16x16. As a content layer it keeps the photo's
+light and shade where strokes are free (Li et al. 2017, arXiv 1707.01253, compare pictures that are averaged so, after
+a Laplacian).
 
 Departure from the papers: the first convolution pads by replication instead of zeros. A black frame around every
 picture is a texture of its own, which the style loss would otherwise ask the generator to paint (the same choice as
@@ -26,6 +29,7 @@ from pathlib import Path
 from typing import Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 
@@ -58,6 +62,7 @@ _torchvision_operators = _define_missing_torchvision_operators()
 from torchvision import models  # noqa: E402  the operators above have to stand first
 
 from texturenet import files, torchfile  # noqa: E402
+from texturenet.colors import luma  # noqa: E402
 
 # Mean and standard deviation per RGB channel, of images in [0, 1].
 PREPROCESS = {
@@ -114,20 +119,25 @@ class Encoder(nn.Module):
         """The layers' own names, aliases replaced. Raises ValueError that lists the choices for an unknown one."""
         resolved = [_keras_alias(layer) for layer in layers]
         for layer in resolved:
-            if layer not in self.chain:
-                raise ValueError(f"unknown layer {layer!r} of {self.name}; choose from {', '.join(self.layers)}")
+            if layer not in self.chain and not _luma_cell(layer):
+                raise ValueError(
+                    f"unknown layer {layer!r} of {self.name}; choose from {', '.join(self.layers)}, or luma_8 (luma "
+                    "averaged over 8x8 px; any number)"
+                )
         return resolved
 
     def forward(self, image: Tensor, layers: Iterable[str]) -> dict[str, Tensor]:
         """Features of the named layers, and nothing computed beyond the last of them.
 
         image    (B, 3, H, W) RGB in [0, 1]
-        returns  {layer: (B, C, H', W')}, in the dtype of the network's weights
+        returns  {layer: (B, C, H', W')}, in the dtype of the network's weights; luma in the image's
         """
         wanted = set(self.resolve(layers))
         self._require_size(image, wanted)
+        features = {name: F.avg_pool2d(luma(image), cell) for name in wanted if (cell := _luma_cell(name))}
+        if len(features) == len(wanted):
+            return features
         x = ((image - self.mean) / self.std).to(next(self.chain.parameters()).dtype)
-        features: dict[str, Tensor] = {}
         taken = True  # whether x is somebody else's
         for name, layer in self.chain.items():
             # In place where nobody else reads what the ReLU is given: one map less to be written.
@@ -140,19 +150,27 @@ class Encoder(nn.Module):
         return features
 
     def _require_size(self, image: Tensor, wanted: set[str]) -> None:
-        stride, smallest = 1, 1
+        # Two of luma's cells, since what is compared may be variances.
+        smallest = {name: 2 * cell for name in wanted if (cell := _luma_cell(name))}
+        stride = 1
         for name, layer in self.chain.items():
             if isinstance(layer, nn.MaxPool2d | nn.AvgPool2d) or name in ("conv1", "layer2", "layer3", "layer4"):
                 stride *= 2
             if name in wanted:  # squeezenet does not pad, and needs twice as much to keep one position
-                smallest = stride * 2 if self.name.startswith("squeezenet") else stride
+                smallest[name] = stride * 2 if self.name.startswith("squeezenet") else stride
         height, width = image.shape[-2:]
-        if min(height, width) < smallest:
-            deepest = next(name for name in reversed(self.layers) if name in wanted)
+        largest = max(smallest, key=lambda name: smallest[name])
+        if min(height, width) < smallest[largest]:
             raise ValueError(
-                f"a picture of {width}x{height} px is too small for {deepest} of {self.name}: "
-                f"it takes at least {smallest}x{smallest}"
+                f"a picture of {width}x{height} px is too small for {largest} of {self.name}: "
+                f"it takes at least {smallest[largest]}x{smallest[largest]}"
             )
+
+
+def _luma_cell(layer: str) -> int:
+    """Side in px of what ``luma_8`` averages over; 0 for a network's layer."""
+    match = re.fullmatch(r"luma_([1-9]\d*)", layer)
+    return int(match[1]) if match else 0
 
 
 def _keras_alias(layer: str) -> str:
