@@ -14,6 +14,7 @@ docs/stylize.md shows what each flag does.
 from __future__ import annotations
 
 import argparse
+import math
 import re
 import sys
 from collections.abc import Callable
@@ -101,12 +102,14 @@ def parser() -> argparse.ArgumentParser:
 
 def check(flags: argparse.Namespace) -> str | None:
     """What is wrong with the flags together, or None."""
+    if not flags.pictures and (needing := [f"--{name}" for name in ("skip_existing", "name") if getattr(flags, name)]):
+        return f"{needing[0]} is about pictures: name at least one"
     if flags.pictures and isinstance(flags.size, tuple):
         return f"--size {flags.size[1]}x{flags.size[0]}: a picture keeps its aspect; give its longer side alone"
     if not 1 <= flags.quality <= 100:
         return f"--quality {flags.quality}: give 1 to 100"
-    if flags.max_memory is not None and not flags.max_memory > 0:
-        return f"--max_memory {flags.max_memory:g}: give GB, more than 0"
+    if flags.max_memory is not None and not 0 < flags.max_memory < math.inf:
+        return f"--max_memory {flags.max_memory:g}: give GB, more than 0; without it nine tenths of what is free are taken"
     asked = given(flags, Look)
     if flags.method == "net":
         foreign = [name for name in ("texture", "preset") if getattr(flags, name) is not None]

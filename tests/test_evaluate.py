@@ -492,14 +492,14 @@ def test_training_sweep(
     ]
     runs = sorted((out / "runs").glob("*.pt"))
     recipes = [checkpoint.load(path)["recipe"] for path in runs]
-    assert sorted((recipe["noise_factor"], recipe["content_weights"][0]) for recipe in recipes) == [
-        (0.0, 0.25),
-        (0.0, 1.0),
-        (1.0, 0.25),
-        (1.0, 1.0),
+    assert sorted((recipe["noise_factor"], recipe["content_weights"]) for recipe in recipes) == [
+        (0.0, [0.1, 0.2]),
+        (0.0, [0.4, 0.8]),
+        (1.0, [0.1, 0.2]),
+        (1.0, [0.4, 0.8]),
     ]
     for recipe in recipes:  # as train.py on lite has it
-        assert (recipe["style_weights"], recipe["content_layers"]) == ([3, 3, 4, 4, 3], ["relu3_1"])
+        assert (recipe["style_weights"], recipe["content_layers"]) == ([3, 3, 4, 4, 3], ["relu3_1", "luma_8"])
     assert images.load_image(out / "checks-training-0.jpg").shape[-1] >= 2 * reports.TILE
 
     trained: list[object] = []

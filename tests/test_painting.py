@@ -107,6 +107,14 @@ def test_inside_outside_and_two_styles() -> None:
     assert_same(both, torch.cat([alone(AMBER)[..., :24], alone(WEAVE)[..., 24:]], dim=-1))
 
 
+def test_a_mask_marks_nothing_where_it_is_transparent(folder: Path) -> None:
+    marked = paint(Look(mask=Path("mask.png")))
+    white = Image.new("RGBA", (48, 40), (255, 255, 255, 0))
+    white.paste((255, 255, 255, 255), (0, 0, 24, 40))
+    white.save(folder / "mask.png")
+    assert torch.equal(paint(Look(mask=Path("mask.png"))), marked)
+
+
 def test_a_folder_of_masks(folder: Path) -> None:
     (folder / "masks").mkdir()
     (folder / "mask.png").rename(folder / "masks" / "photo.png")

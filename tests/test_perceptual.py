@@ -145,6 +145,32 @@ def test_too_small_a_picture(name: str, layer: str, least: int) -> None:
         encoder(picture(least - 1, 64), [layer])
 
 
+def test_luma_is_a_layer_of_every_network():
+    encoder = load_encoder("lite")
+    picture = torch.zeros(1, 3, 20, 37)
+    picture[:, 1, :8, 8:16] = 1.0  # one cell, green
+    features = encoder(picture, ["luma_8", "relu1_1"])
+    assert set(features) == {"luma_8", "relu1_1"} and features["luma_8"].shape == (1, 1, 2, 4)
+    assert features["luma_8"].flatten().tolist() == pytest.approx([0, 0.7152, 0, 0, 0, 0, 0, 0])
+    assert torch.equal(encoder(picture, ["luma_8"])["luma_8"], features["luma_8"])
+    assert encoder(picture, ["luma_5"])["luma_5"].shape == (1, 1, 4, 7)
+    with pytest.raises(ValueError, match=r"too small for luma_16 of lite: it takes at least 32x32"):
+        encoder(picture, ["relu5_1", "luma_16"])
+    with pytest.raises(ValueError, match=r"unknown layer 'luma_0' of lite; .*luma_8 \(luma"):
+        encoder.resolve(["luma_0"])
+
+
+def test_luma_is_blind_to_colour_and_to_strokes_within_a_cell():
+    picture = torch.full((1, 3, 32, 32), 0.5)
+    striped = picture.clone()
+    striped[..., ::2] += 0.3
+    striped[..., 1::2] -= 0.3
+    coloured = picture + torch.tensor([0.1, -0.1 * 0.2126 / 0.7152, 0.0]).view(1, 3, 1, 1)
+    encoder = load_encoder("lite")
+    grey, *others = (encoder(each, ["luma_8"])["luma_8"] for each in (picture, striped, coloured))
+    assert all(torch.allclose(grey, other, atol=1e-6) for other in others)
+
+
 # --- weights ---------------------------------------------------------------------------------------------------------
 
 

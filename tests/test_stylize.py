@@ -169,6 +169,10 @@ def test_a_shipped_style_by_name(stylize: ModuleType, capsys: pytest.CaptureFixt
         ("--model s.pt --compare", "--compare needs a picture: name at least one"),
         ("--grid", "--grid needs a picture: name at least one"),
         ("--model s.pt --max_memory 0 in/0.png", "--max_memory 0: give GB, more than 0"),
+        ("--model s.pt --max_memory inf in/0.png", "--max_memory inf: give GB, more than 0"),
+        ("--model s.pt --noise_factor inf in/0.png", "--noise_factor inf: give a number"),
+        ("--model s.pt --skip_existing", "--skip_existing is about pictures: name at least one"),
+        ("--model s.pt --name {stem}", "--name is about pictures: name at least one"),
         ("--model s.pt --quality 0 in/0.png", "--quality 0: give 1 to 100"),
         ("--model s.pt --precision fp8 in/0.png", "argument --precision: invalid choice: 'fp8'"),
         ("--method gatys --texture t.png --strength 0.5 in/0.png", "--strength is for --method net"),
@@ -199,6 +203,17 @@ def test_bad_input_is_one_line(stylize: ModuleType, words: str, message: str) ->
     with pytest.raises(ValueError) as caught:
         stylize.main([*NET, *words.split()])
     assert message in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.usefixtures("folder")
+@pytest.mark.parametrize("flag", ["--size", "--work_size"])
+def test_a_size_beyond_any_memory_is_one_line(
+    stylize: ModuleType, flag: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert stylize.main([*NET, flag, "1000000", "in/0.png"]) == 2
+    said = capsys.readouterr().err
+    assert "as asked for is over the limit of 200 million pixels: ask for a smaller size" in said
+    assert "Traceback" not in said and not Path("stylized").exists()
 
 
 @pytest.mark.slow

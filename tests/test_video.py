@@ -37,6 +37,7 @@ def make(
     codec: str = "libx264",
     times: list[int] | None = None,
     sound: str | None = None,
+    layout: str = "mono",
     turn: tuple[float, bool] | None = None,
     **context: object,
 ) -> Path:
@@ -55,7 +56,7 @@ def make(
         if turn:
             stream.set_display_rotation(turn[0], hflip=turn[1])
         if sound:
-            voice = file.add_stream(sound, rate=48_000, layout="mono")
+            voice = file.add_stream(sound, rate=48_000, layout=layout)
         for i, frame in enumerate(frames):
             rgb = (frame[0] * 255).round().byte().permute(1, 2, 0).contiguous().numpy()
             image = av.VideoFrame.from_ndarray(rgb, format="rgb24")
@@ -69,7 +70,9 @@ def make(
             wave = np.sin(np.arange(48_000 * len(frames) // RATE) / 20).astype(np.float32)[None]
             tone = av.AudioFrame.from_ndarray(wave, format="fltp", layout="mono")
             tone.sample_rate, tone.pts = 48_000, 0
-            file.mux(voice.encode(tone))
+            fitted = av.AudioResampler(voice.codec_context.format.name, layout, 48_000, voice.codec_context.frame_size)
+            for part in [*fitted.resample(tone), *fitted.resample(None)]:
+                file.mux(voice.encode(part))
             file.mux(voice.encode(None))
     return path
 
@@ -143,6 +146,27 @@ def test_sound_that_does_not_fit_is_encoded_again(clip: Path, tmp_path: Path) ->
         wave = np.concatenate([frame.to_ndarray()[0] for frame in file.decode(audio=0)])
     assert len(wave) == pytest.approx(48_000, abs=2000)
     assert np.abs(np.fft.rfft(wave)).argmax() * 48_000 / len(wave) == pytest.approx(48_000 / 20 / 2 / np.pi, abs=2)
+
+
+@pytest.mark.parametrize(
+    ("source", "codec", "suffix"),
+    [
+        ("old.avi", "pcm_s16le", ".mp4"),  # two channels without names
+        ("old.avi", "adpcm_ms", ".mp4"),
+        ("old.avi", "adpcm_ms", ".mkv"),
+        ("new.mkv", "flac", ".mov"),
+    ],
+)
+def test_sound_that_a_container_only_claims_to_hold(tmp_path: Path, source: str, codec: str, suffix: str) -> None:
+    picture_codec = {"time_base": Fraction(1, RATE)}
+    path = make(tmp_path / source, scene(), "mpeg4", sound=codec, layout="stereo", **picture_codec)
+    said: list[str] = []
+    target = tmp_path / f"out{suffix}"
+    video.stylize(negative, path, target, say=said.append, **STYLIZE)  # type: ignore[arg-type]
+    assert len(said) == 1 and f"its sound was {codec}, which" in said[0] and said[0].endswith("encoded again as aac")
+    with av.open(target) as file:
+        wave = np.concatenate([frame.to_ndarray()[0] for frame in file.decode(audio=0)])
+    assert len(wave) == pytest.approx(48_000, abs=3000) and np.abs(wave[5000:-5000]).max() > 0.5
 
 
 def test_a_gif_has_no_sound(clip: Path, tmp_path: Path) -> None:

@@ -13,10 +13,11 @@ pixels             any mode and profile -> 8-bit sRGB with alpha apart, and back
 images             the only door between picture files and tensors
 pictures           a file's frames, alpha, EXIF and profile, kept and written back
 noise              of which shape the noise is, and its values, without torch
+convolutions       convolutions whose gradients are fast on older CPUs too
 generators         Pyramid and Residual, the trained networks; `make_noise`
 torchfile          files of torch.save from anyone, read as data
-perceptual         frozen encoders with named layers: vgg19, vgg16, resnet18, squeezenet, lite
 colors             luma, and a picture in another's palette
+perceptual         frozen encoders with named layers: vgg19, vgg16, resnet18, squeezenet, lite
 losses             gram, content, style, total variation; `PerceptualLoss(encoder)`
 metrics            rmse, psnr, ssim, diversity, flicker
 artefacts          grids, borders, colour veils and clipping, as numbers

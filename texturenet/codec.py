@@ -112,6 +112,16 @@ def fit(native: tuple[int, int], longer_side: int) -> tuple[int, int]:
     return max(1, round(native[0] * scale)), max(1, round(native[1] * scale))
 
 
+def require_pixels(name: object, size: tuple[int, int], max_pixels: int = MAX_PIXELS) -> None:
+    """Raises ImageError where a size (h, w) that was asked for is over the limit, before memory is taken for it."""
+    height, width = size
+    if height * width > max_pixels:
+        raise ImageError(
+            f"{name}: {width}x{height} as asked for is over the limit of {max_pixels // 10**6} million pixels: "
+            "ask for a smaller size"
+        )
+
+
 def format_of(path: Path) -> str:
     """Pillow's name of the format that the suffix asks for. Raises ImageError when it is not in SAVE_FORMATS."""
     if path.suffix.lower() not in SAVE_FORMATS:

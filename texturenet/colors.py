@@ -12,8 +12,8 @@ LUMA = (0.2126, 0.7152, 0.0722)  # of R'G'B', ITU-R BT.709, sRGB's primaries
 
 def luma(image: Tensor) -> Tensor:
     """(B, 3, H, W) -> (B, 1, H, W), the weighted sum of the encoded channels."""
-    red, green, blue = image.split(1, dim=1)  # numbers, and no tensor of them that a device would have to wait for
-    return LUMA[0] * red + LUMA[1] * green + LUMA[2] * blue
+    # By numbers: a tensor of them would have to be brought to the device.
+    return LUMA[0] * image[:, :1] + LUMA[1] * image[:, 1:2] + LUMA[2] * image[:, 2:]
 
 
 class Palette(NamedTuple):

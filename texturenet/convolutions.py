@@ -54,7 +54,8 @@ class _Convolved(torch.autograd.Function):
         x, weight = ctx.saved_tensors
         of_x, of_weight, of_bias, _ = ctx.needs_input_grad
         first = _gradients(gradients[0], x, weight, ctx.stride, (of_x, False, False))
-        second = _gradients(gradients[0].contiguous(), x.contiguous(), weight.contiguous(), ctx.stride, (False, of_weight, of_bias))
+        gradient, x, weight = (tensor.contiguous() for tensor in (gradients[0], x, weight))
+        second = _gradients(gradient, x, weight, ctx.stride, (False, of_weight, of_bias))
         return first[0], second[1], second[2], None
 
 

@@ -54,6 +54,7 @@ def load_image(path: str | Path, size: int | None = None, max_pixels: int = MAX_
     image, native = _read(Path(path), None, 2 * size if size else None, max_pixels)
     if size is not None:
         height, width = codec.fit(native, size)
+        codec.require_pixels(path, (height, width))
         image = image.resize((width, height), Image.Resampling.LANCZOS)
     return to_tensor(image)
 
@@ -83,11 +84,15 @@ def to_pil(image: Tensor) -> Image.Image:
 
 
 def resize(image: Tensor, size: int | tuple[int, int]) -> Tensor:
-    """(B, 3, H, W) -> (B, 3, h, w) in [0, 1], antialiased bicubic. `size`: (h, w), or the longer side in pixels."""
+    """(B, 3, H, W) -> (B, 3, h, w) in [0, 1], antialiased bicubic. `size`: (h, w), or the longer side in pixels.
+
+    Raises ImageError for a size over MAX_PIXELS.
+    """
     height, width = image.shape[-2:]
     target = codec.fit((height, width), size) if isinstance(size, int) else size
     if target == (height, width):
         return image
+    codec.require_pixels("picture", target)
     return functional.interpolate(image, target, mode="bicubic", antialias=True).clamp(0, 1)
 
 

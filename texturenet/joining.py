@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import contextlib
 import heapq
+import io
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from itertools import chain, pairwise
+from itertools import chain, islice, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,8 @@ CONTAINERS = {
     ".webm": Container("webm", "libvpx-vp9", "libopus"),
     ".gif": Container("gif", "ffv1", ""),
 }
+_LAYOUTS = {1: "mono", 2: "stereo"}  # of channels that a file counts and does not name
+_TRIED = 8  # packets of a sound track
 _OPUS_RATE = 48_000  # Hz, whatever the source's
 _GIF_TICK = Fraction(1, 100)  # s
 _GIF_SHORTEST = 2  # ticks; browsers show for 1/10 s what is to be shown for less
@@ -120,7 +123,7 @@ def join(segments: Sequence[Path], container: Container, clip: Clip, target: Pat
         for number, stream in enumerate(sounds):
             if not stream.codec_context:
                 say(f"{target}: a sound track of a kind that FFmpeg does not know is left out")
-            elif stream.codec_context.name in output.supported_codecs:
+            elif _holds(container, clip.path, number):
                 tracks.append(_copied(clip.path, number, output.add_stream_from_template(stream)))
             else:
                 say(
@@ -128,7 +131,8 @@ def join(segments: Sequence[Path], container: Container, clip: Clip, target: Pat
                     f"encoded again as {container.sound}"
                 )
                 rate = _OPUS_RATE if container.sound == "libopus" else stream.codec_context.sample_rate
-                encoder = output.add_stream(container.sound, rate=rate, layout=stream.codec_context.layout.name)
+                layout = _LAYOUTS.get(stream.codec_context.channels, stream.codec_context.layout.name)
+                encoder = output.add_stream(container.sound, rate=rate, layout=layout)
                 assert isinstance(encoder, AudioStream)
                 tracks.append(_encoded(clip.path, number, encoder))
         origin = Fraction(max(source.start_time or 0, 0), av.time_base)  # a broadcast's clock starts anywhere
@@ -186,6 +190,26 @@ def _picture(segments: Sequence[Path], clip: Clip, video: VideoStream) -> Iterat
 def _seconds(packet: Packet[Any]) -> Fraction:
     assert packet.dts is not None
     return packet.dts * packet.time_base
+
+
+def _holds(container: Container, path: Path, number: int) -> bool:
+    """Whether the container takes a sound track as it is: its header and first packets, tried in memory.
+
+    That it knows the codec is not enough: mp4 wants PCM's channels named, which old AVI files do not do, and mov lists
+    FLAC and refuses it.
+    """
+    with opened(path) as source:
+        stream = source.streams.audio[number]
+        try:
+            with av.open(io.BytesIO(), "w", format=container.name) as trial:
+                if stream.codec_context.name not in trial.supported_codecs:
+                    return False
+                track = trial.add_stream_from_template(stream)
+                for packet in islice(_copied(path, number, track), _TRIED):
+                    trial.mux(packet)
+        except av.FFmpegError:
+            return False
+    return True
 
 
 def _copied(path: Path, number: int, stream: AudioStream) -> Iterator[Packet[Any]]:

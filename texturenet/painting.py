@@ -212,8 +212,7 @@ class Painter:
         if self.segments:
             mask = self.segments.mask(source)
         elif self.look.mask:
-            grey = images.open_image(_mask_file(self.look.mask, source), **limit).convert("L")
-            mask = images.to_tensor(grey)[:, :1].clone()  # without the memory of the other two channels
+            mask = _marked(pictures.load_picture(_mask_file(self.look.mask, source), **limit))
         else:
             return None
         if not mask.any():
@@ -230,6 +229,16 @@ def _refiner(model: str | Path, iterations: int, device: torch.device | str, max
 
 def _is_video(source: Path, target: Path) -> bool:
     return not {source.suffix.lower(), target.suffix.lower()}.isdisjoint(folders.VIDEO_SUFFIXES)
+
+
+def _marked(picture: pictures.Picture) -> Tensor:
+    """(1, 1, h, w): how white a mask is, as far as it is opaque; nothing is marked where it is transparent."""
+
+    def values(grey: Image.Image) -> Tensor:
+        return images.to_tensor(grey)[:, :1].clone()  # without the memory of the other two channels
+
+    white = values(picture.frames[0].convert("L"))
+    return white if picture.alphas is None else white * values(picture.alphas[0])
 
 
 def _mask_file(mask: Path, source: Path) -> Path:

@@ -89,6 +89,8 @@ def load_picture(path: str | Path, size: int | None = None, max_pixels: int = MA
         else:
             if count > 1 and image.format == "TIFF":
                 print(f"{path}: only the first of its {count} pages is read", file=sys.stderr)
+            if size:
+                codec.require_pixels(path, codec.fit((image.height, image.width), size), max_pixels)
             native = codec.decode(image, longer_side=2 * size if size else None)
             read, durations, loop = (_layers(image, size, native),), (), 0
         profile = image.info.get("icc_profile")

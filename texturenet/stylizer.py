@@ -12,7 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from texturenet import blending, checkpoint, images, pages, styles, tiles
-from texturenet.devices import place, resolve_precision, room_left
+from texturenet.devices import out_of_memory, place, resolve_precision, room_left
 from texturenet.files import is_plain_name
 from texturenet.generators import Network, Pyramid, Residual, make_noise
 from texturenet.onnx_style import OnnxStyle
@@ -171,7 +171,9 @@ class Stylizer:
         if not trouble and not self._always_in_strips:
             try:
                 picture = self._in_one_piece(photo, height, width, seed, factor)
-            except torch.OutOfMemoryError:
+            except RuntimeError as error:
+                if not out_of_memory(error):
+                    raise
                 self._noise = (None, [])
                 trouble = f"{self.device} ran out of memory"
         if picture is not None:
@@ -191,7 +193,9 @@ class Stylizer:
                         f"style {self.name!r} gives no finite picture: its weights are damaged; train it again"
                     )
                 yield first, strip.float()
-        except torch.OutOfMemoryError:
+        except RuntimeError as error:
+            if not out_of_memory(error):
+                raise
             raise ValueError(
                 f"{self.device} ran out of memory even in strips of {width}x{height} px: other programs fill it; "
                 "end them, or paint on the CPU with --cpu"
