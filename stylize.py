@@ -109,7 +109,9 @@ def check(flags: argparse.Namespace) -> str | None:
     if not 1 <= flags.quality <= 100:
         return f"--quality {flags.quality}: give 1 to 100"
     if flags.max_memory is not None and not 0 < flags.max_memory < math.inf:
-        return f"--max_memory {flags.max_memory:g}: give GB, more than 0; without it nine tenths of what is free are taken"
+        return (
+            f"--max_memory {flags.max_memory:g}: give GB, more than 0; without it nine tenths of what is free are taken"
+        )
     asked = given(flags, Look)
     if flags.method == "net":
         foreign = [name for name in ("texture", "preset") if getattr(flags, name) is not None]

@@ -120,6 +120,10 @@ def test_a_folder_of_masks(folder: Path) -> None:
     (folder / "mask.png").rename(folder / "masks" / "photo.png")
     images.save_image(picture(16, 16), folder / "masks" / "another.png")
     assert torch.equal(paint(Look(mask=Path("masks")))[..., 24:], images.load_image("photo.png")[..., 24:])
+    images.save_image(picture(48, 40), folder / "masks" / "photo.jpg")
+    with pytest.raises(ValueError, match=r"masks/photo.jpg and masks/photo.png are both called so; leave one"):
+        paint(Look(mask=Path("masks")))
+    (folder / "masks" / "photo.jpg").unlink()
     (folder / "masks" / "photo.png").unlink()
     with pytest.raises(ValueError, match=r"photo.png: no mask of that name in masks: add photo.png"):
         paint(Look(mask=Path("masks")))

@@ -74,6 +74,27 @@ def test_ctrl_c_keeps_what_it_has_come_to(
     torch.testing.assert_close(images.load_image(kept), half_way, atol=0.51 / 255, rtol=0)
 
 
+@pytest.mark.parametrize(
+    "words", ["--grid --model mosaic --model pebbles photo.png", "--model mosaic photo.png other.png"]
+)
+def test_ctrl_c_ends_a_sheet_and_in_the_last_picture_of_several(
+    words: str, folder: Path, stylize: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images.save_image(picture(48, 64, 1), folder / "other.png")
+    calls = []
+
+    def interrupted(_loss: object, start: object, *_: object) -> object:
+        calls.append(start)
+        if "grid" in words or len(calls) == 2:  # the first style; the last picture
+            raise gatys.Interrupted(start)
+        return start
+
+    monkeypatch.setattr(gatys, "descend", interrupted)
+    assert stylize.main(["--cpu", "--refine", "2", *words.split()]) == 130
+    assert len(calls) == (1 if "grid" in words else 2)
+    assert len(list((folder / "stylized").iterdir())) == len(calls)
+
+
 def test_more_than_the_memory_holds(monkeypatch: pytest.MonkeyPatch) -> None:
     refine = judging.refiner(MOSAIC, 1, "cpu")
     free = 256 * 256 * refine.bytes_a_pixel / 0.9 + 1000

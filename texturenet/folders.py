@@ -96,11 +96,13 @@ class Steps(Generic[Photo, Painting]):
     read   (source, target) -> what is painted; its ValueError or OSError: not ahead of its turn, or not at all
     paint  what was read -> the painting; its ValueError or OSError is the file's
     write  (painting, target) -> what to print; likewise
+    end    called after the last; a KeyboardInterrupt in it says that the last was stopped half-way
     """
 
     read: Callable[[Path, Path], Photo]
     paint: Callable[[Photo], Painting]
     write: Callable[[Painting, Path], str]
+    end: Callable[[], None] = lambda: None
 
 
 def paint_all(
@@ -167,6 +169,7 @@ def _side_by_side(
                 del photo  # the next file may be one that has nothing beside it
                 before.result()
         writing.result()
+    steps.end()
 
 
 class _Run:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -67,7 +67,7 @@ class Painter:
             )
         self.look, self.seed = look, seed
         self._refiners = [_refiner(model, look.refine, device, max_memory) for model in models] if look.refine else []
-        finishes: Sequence[Refiner | None] = self._refiners or [None] * len(models)
+        finishes = [self._unless_stopped(refiner) for refiner in self._refiners] or [None] * len(models)
         self.styles = [
             Stylizer(model, device, max_memory=max_memory, precision=precision, finish=finish)
             for model, finish in zip(models, finishes, strict=True)
@@ -130,7 +130,7 @@ class Painter:
             )
             return target
         self.write(self.paint(self.read(source, size)), target, quality)
-        if any(refiner.stopped for refiner in self._refiners):
+        if self._stopped:
             print(f"stopped; refined as far as it came: {target}", file=sys.stderr)
             raise KeyboardInterrupt
         return target
@@ -145,7 +145,10 @@ class Painter:
                 raise ValueError(f"{source}: {size} px are too many to wait in memory")
             return self.read(source, size, max_pixels=self._ahead_pixels)
 
-        return folders.Steps(read, self.paint, lambda painting, target: str(self.write(painting, target, quality)))
+        def write(painting: pictures.Picture, target: Path) -> str:
+            return str(self.write(painting, target, quality))
+
+        return folders.Steps(read, self.paint, write, self._require_not_stopped)
 
     def read(self, source: Path, size: int | None = None, **limit: int) -> Photo:
         """A picture and its mask. `limit`: max_pixels of either, as of `pictures.load_picture`."""
@@ -158,8 +161,7 @@ class Painter:
 
     def paint(self, photo: Photo) -> pictures.Picture:
         """The painting, every frame of it. Raises KeyboardInterrupt where the one before was stopped, which is kept."""
-        if any(refiner.stopped for refiner in self._refiners):
-            raise KeyboardInterrupt
+        self._require_not_stopped()
         picture = photo.picture
         frames = [self._frame(frame, photo.mask) for frame in picture.frames]
         if self.look.grid or self.look.compare:
@@ -203,6 +205,19 @@ class Painter:
             mask=mask,
         )
 
+    @property
+    def _stopped(self) -> bool:
+        """Whether Ctrl-C came while a painting was refined."""
+        return any(refiner.stopped for refiner in self._refiners)
+
+    def _unless_stopped(self, refiner: Refiner) -> Callable[[Tensor, Tensor], Tensor]:
+        """The refiner; a painting as it is from then on, of the other styles of a sheet."""
+        return lambda photo, painting: painting if self._stopped else refiner(photo, painting)
+
+    def _require_not_stopped(self) -> None:
+        if self._stopped:
+            raise KeyboardInterrupt
+
     def _require_no_refining(self, source: Path) -> None:
         if self.look.refine:
             raise ValueError(f"{source} has frames, and each refined by itself they would flicker; leave out --refine")
@@ -245,7 +260,9 @@ def _mask_file(mask: Path, source: Path) -> Path:
     """The mask itself, or in a folder of masks the one that is called as the picture."""
     if not mask.is_dir():
         return mask
-    for path in files.find_images(mask):
-        if path.stem == source.stem:
-            return path
-    raise ValueError(f"{source}: no mask of that name in {mask}: add {source.stem}.png")
+    found = [path for path in files.find_images(mask) if path.stem == source.stem]
+    if len(found) > 1:
+        raise ValueError(f"{source}: {' and '.join(map(str, found))} are both called so; leave one of them in {mask}")
+    if not found:
+        raise ValueError(f"{source}: no mask of that name in {mask}: add {source.stem}.png")
+    return found[0]
