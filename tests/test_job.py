@@ -303,7 +303,7 @@ def test_on_lite_a_run_with_photos_has_the_loss_of_the_styles(
         return made, [line for line in said if "on lite" in line]
 
     recipe, (line,) = resolved({"content_norm": "none"})
-    assert recipe.style_weights == shipped.style_weights and recipe.content_layers == ("relu3_1", "luma_8")
+    assert recipe.style_weights == shipped.style_weights and recipe.content_layers == ("relu3_1", "rgb_8")
     assert recipe.content_colors == "texture" and recipe.content_norm == "none"
     assert line.startswith("the loss on lite: style_weights 3 3 4 4 3 instead of 5 6 2 2 2; content_layers relu3_1")
     for given, photos in (({"loss_scale": "raw"}, photo_dir), ({}, None)):

@@ -145,7 +145,7 @@ def test_too_small_a_picture(name: str, layer: str, least: int) -> None:
         encoder(picture(least - 1, 64), [layer])
 
 
-def test_luma_is_a_layer_of_every_network():
+def test_luma_and_rgb_are_layers_of_every_network():
     encoder = load_encoder("lite")
     picture = torch.zeros(1, 3, 20, 37)
     picture[:, 1, :8, 8:16] = 1.0  # one cell, green
@@ -153,10 +153,12 @@ def test_luma_is_a_layer_of_every_network():
     assert set(features) == {"luma_8", "relu1_1"} and features["luma_8"].shape == (1, 1, 2, 4)
     assert features["luma_8"].flatten().tolist() == pytest.approx([0, 0.7152, 0, 0, 0, 0, 0, 0])
     assert torch.equal(encoder(picture, ["luma_8"])["luma_8"], features["luma_8"])
+    rgb = encoder(picture, ["rgb_8", "luma_8"])["rgb_8"]
+    assert rgb.shape == (1, 3, 2, 4) and rgb.flatten(2).sum(2).tolist() == [[0, 1, 0]]
     assert encoder(picture, ["luma_5"])["luma_5"].shape == (1, 1, 4, 7)
     with pytest.raises(ValueError, match=r"too small for luma_16 of lite: it takes at least 32x32"):
         encoder(picture, ["relu5_1", "luma_16"])
-    with pytest.raises(ValueError, match=r"unknown layer 'luma_0' of lite; .*luma_8 \(luma"):
+    with pytest.raises(ValueError, match=r"unknown layer 'luma_0' of lite; .*or rgb_8 or luma_8 \(averaged"):
         encoder.resolve(["luma_0"])
 
 

@@ -94,7 +94,7 @@ def test_without_a_preset_lite_has_the_loss_of_the_styles(
 
     assert stylize.main(words) == 0
     line = (
-        "the loss on lite: style_weights 3 3 4 4 3 instead of 5 6 2 2 2; content_layers relu3_1 luma_8 instead "
+        "the loss on lite: style_weights 3 3 4 4 3 instead of 5 6 2 2 2; content_layers relu3_1 rgb_8 instead "
         "of the network's; content_weights 0.4 0.8 instead of 2; content_norm instance instead of none; content_colors "
         "texture instead of photo\n"
     )

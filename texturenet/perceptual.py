@@ -2,10 +2,10 @@
 
 An `Encoder` takes images as everything here does, (B, 3, H, W) RGB in [0, 1]; normalisation happens inside.
 Layer names are the papers' (``relu4_2``, before the activation ``conv4_2``; resnet18 ``layer2``), and Keras' spelling
-(``block4_conv2``, which includes the activation) is understood as an alias. One layer belongs to no network:
-``luma_8`` is the picture's luma averaged over 8x8 px, ``luma_16`` over 16x16. As a content layer it keeps the photo's
-light and shade where strokes are free (Li et al. 2017, arXiv 1707.01253, compare pictures that are averaged so, after
-a Laplacian).
+(``block4_conv2``, which includes the activation) is understood as an alias. Two layers belong to no network:
+``rgb_8`` is the picture itself averaged over 8x8 px, ``luma_8`` its luma, and so with any number. As content layers
+they keep the photo's light and shade where strokes are free (Li et al. 2017, arXiv 1707.01253, compare pictures that
+are averaged so, after a Laplacian).
 
 Departure from the papers: the first convolution pads by replication instead of zeros. A black frame around every
 picture is a texture of its own, which the style loss would otherwise ask the generator to paint (the same choice as
@@ -119,10 +119,10 @@ class Encoder(nn.Module):
         """The layers' own names, aliases replaced. Raises ValueError that lists the choices for an unknown one."""
         resolved = [_keras_alias(layer) for layer in layers]
         for layer in resolved:
-            if layer not in self.chain and not _luma_cell(layer):
+            if layer not in self.chain and not _averaged_over(layer):
                 raise ValueError(
-                    f"unknown layer {layer!r} of {self.name}; choose from {', '.join(self.layers)}, or luma_8 (luma "
-                    "averaged over 8x8 px; any number)"
+                    f"unknown layer {layer!r} of {self.name}; choose from {', '.join(self.layers)}, or rgb_8 or luma_8 "
+                    "(averaged over 8x8 px; any number)"
                 )
         return resolved
 
@@ -130,11 +130,15 @@ class Encoder(nn.Module):
         """Features of the named layers, and nothing computed beyond the last of them.
 
         image    (B, 3, H, W) RGB in [0, 1]
-        returns  {layer: (B, C, H', W')}, in the dtype of the network's weights; luma in the image's
+        returns  {layer: (B, C, H', W')}, in the dtype of the network's weights; rgb_8 and luma_8 in the image's
         """
         wanted = set(self.resolve(layers))
         self._require_size(image, wanted)
-        features = {name: F.avg_pool2d(luma(image), cell) for name in wanted if (cell := _luma_cell(name))}
+        features = {
+            name: F.avg_pool2d(luma(image) if name.startswith("luma") else image, cell)
+            for name in wanted
+            if (cell := _averaged_over(name))
+        }
         if len(features) == len(wanted):
             return features
         x = ((image - self.mean) / self.std).to(next(self.chain.parameters()).dtype)
@@ -150,8 +154,8 @@ class Encoder(nn.Module):
         return features
 
     def _require_size(self, image: Tensor, wanted: set[str]) -> None:
-        # Two of luma's cells, since what is compared may be variances.
-        smallest = {name: 2 * cell for name in wanted if (cell := _luma_cell(name))}
+        # Two cells of rgb_8, since what is compared may be variances.
+        smallest = {name: 2 * cell for name in wanted if (cell := _averaged_over(name))}
         stride = 1
         for name, layer in self.chain.items():
             if isinstance(layer, nn.MaxPool2d | nn.AvgPool2d) or name in ("conv1", "layer2", "layer3", "layer4"):
@@ -167,9 +171,9 @@ class Encoder(nn.Module):
             )
 
 
-def _luma_cell(layer: str) -> int:
-    """Side in px of what ``luma_8`` averages over; 0 for a network's layer."""
-    match = re.fullmatch(r"luma_([1-9]\d*)", layer)
+def _averaged_over(layer: str) -> int:
+    """Side in px of the cells of ``rgb_8`` or ``luma_8``; 0 for a network's layer."""
+    match = re.fullmatch(r"(?:rgb|luma)_([1-9]\d*)", layer)
     return int(match[1]) if match else 0
 
 
