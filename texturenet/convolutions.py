@@ -16,7 +16,7 @@ class Convolution(nn.Conv2d):
     oneDNN has no good kernel for it in channels_last there: 48 channels of 192x192 and 3x3 weights take 142 ms on one
     core of an EPYC, and 28 ms in NCHW, where forward and the gradient of the input (channels_last: 18 and 20 ms, NCHW:
     39) are the slower ones. It was half of the pyramid's backward pass: a step of `--preset laptop` took 0.94 s without
-this, and takes 0.63 with it and with norms before the enlargement, each on one core beside another such run.
+    this, and takes 0.63 with it and with norms before the enlargement, each on one core beside another such run.
     """
 
     def forward(self, input: Tensor) -> Tensor:
