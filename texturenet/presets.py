@@ -253,8 +253,8 @@ PRESETS: dict[str, dict[str, Any]] = {
 }
 
 # relu3_1 tells a face by its lines; relu4_2, which the styles were made with before, asks one pass for more than it can
-# paint, and says less of a face. rgb_8 keeps light, shade and colours, so that relu3_1 bears less than half the weight that it
-# needs without it: docs/quality.md.
+# paint, and says less of a face. rgb_8 keeps light, shade and colours, so that relu3_1 bears less than half the weight
+# that it needs without it: docs/quality.md.
 _OF_SHIPPED_STYLES: dict[str, Any] = {
     "style_weights": (3.0, 3.0, 4.0, 4.0, 3.0),
     "content_layers": ("relu3_1", "rgb_8"),
