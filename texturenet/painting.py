@@ -67,7 +67,7 @@ class Painter:
             )
         self.look, self.seed = look, seed
         self._refiners = [_refiner(model, look.refine, device, max_memory) for model in models] if look.refine else []
-        finishes = [self._unless_stopped(refiner) for refiner in self._refiners] or [None] * len(models)
+        finishes = list(map(self._unless_stopped, self._refiners)) if self._refiners else [None] * len(models)
         self.styles = [
             Stylizer(model, device, max_memory=max_memory, precision=precision, finish=finish)
             for model, finish in zip(models, finishes, strict=True)
