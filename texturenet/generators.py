@@ -209,9 +209,10 @@ class Pyramid(nn.Module):
                 inputs[k] = torch.cat([pooled - 0.5, noise[k]], dim=1) if self._noise_at(k) else pooled - 0.5
         x = self.enter[-1](inputs[-1])
         for k in reversed(range(self.scales - 1)):
+            fine = self.norm_fine[k](self.enter[k](inputs[k]))
             # Normalised before it is enlarged: each value four times has the same mean and variance.
             coarse = F.interpolate(self.norm_coarse[k](x), scale_factor=2.0, mode="nearest")
-            x = self.join[k](torch.cat([self.norm_fine[k](self.enter[k](inputs[k])), coarse], dim=1))
+            x = self.join[k](torch.cat([fine, coarse], dim=1))
         logits = self.to_rgb(x).float()
         if padded is not None:
             assert self.light is not None
