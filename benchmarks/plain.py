@@ -172,7 +172,8 @@ class Loss:
 
     def __init__(self, vgg: Vgg, texture: Tensor, recipe: Recipe) -> None:
         self.vgg, self.recipe = vgg, recipe
-        (self.content,) = recipe.content_layers or (CONTENT,)
+        layers = recipe.content_layers or (CONTENT,)
+        self.content = dict(zip(layers, recipe.content_weights, strict=True))
         self.palette = palette_of(texture) if recipe.content_colors == "texture" else None
         features = vgg(texture, STYLE[-1])
         self.targets = {layer: gram(features[layer]) for layer in STYLE}
@@ -180,14 +181,17 @@ class Loss:
     def __call__(self, picture: Tensor, photo: Tensor) -> Tensor:
         """Both (B, 3, H, W) -> a scalar."""
         shown = photo if self.palette is None else in_palette(self.palette, photo)
-        wanted = self.vgg(shown, self.content)[self.content]
-        found = self.vgg(picture, STYLE[-1])
-        kept, variance = found[self.content], wanted.var((1, 2, 3))
-        if self.recipe.content_norm == "instance":
-            kept, variance = like(kept, wanted), wanted.var((2, 3)).mean(1)
-        (content_weight,) = self.recipe.content_weights
-        distance = (kept - wanted).square().mean((1, 2, 3))
-        loss = content_weight * (distance / variance).mean()
+        deepest = max(layer for layer in self.content if layer.startswith("relu"))
+        photos = self.vgg(shown, deepest) | {"rgb_8": F.avg_pool2d(shown, 8)}
+        found = self.vgg(picture, STYLE[-1]) | {"rgb_8": F.avg_pool2d(picture, 8)}
+        loss = picture.new_zeros(())
+        for layer, content_weight in self.content.items():
+            kept, wanted = found[layer], photos[layer]
+            variance = wanted.var((1, 2, 3))
+            if self.recipe.content_norm == "instance":
+                kept, variance = like(kept, wanted), wanted.var((2, 3)).mean(1)
+            distance = (kept - wanted).square().mean((1, 2, 3))
+            loss = loss + content_weight * (distance / variance).mean()
         for layer, weight in zip(STYLE, self.recipe.style_weights, strict=True):
             target = self.targets[layer]
             distance = (gram(found[layer]) - target).square().sum((1, 2))
