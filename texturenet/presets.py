@@ -310,7 +310,7 @@ def on_lite(
     typed  fields that were asked for, which stay
     """
     instead = {field: value for field, value in ON_LITE.get(name, {}).items() if field not in typed}
-    if "content_layers" in typed:  # weights are one a layer, and these are of others
+    if name is None and "content_layers" in typed:  # weights are one a layer, and these are of others
         instead.pop("content_weights", None)
     changes = [f"{key} {_words(value)} instead of {_words(getattr(recipe, key))}" for key, value in instead.items()]
     if changes:
