@@ -4,7 +4,7 @@ check:
 	ruff check .
 	ruff format --check .
 	mypy
-	python -m pytest
+	OMP_NUM_THREADS=1 python -m pytest -n 2 --dist loadfile
 
 # Known vulnerabilities of the pinned packages (pip install pip-audit). A package that can't be looked up is an error too.
 # Not part of `check`: what is found appears overnight, on commits that changed nothing.

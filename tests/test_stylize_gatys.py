@@ -108,6 +108,22 @@ def test_without_a_preset_lite_has_the_loss_of_the_styles(
     assert header()["recipe"]["content_norm"] == "none"
 
 
+@pytest.mark.usefixtures("folder")
+@pytest.mark.parametrize(
+    ("words", "weights"),
+    [
+        (["--content_layers", "relu2_2"], [2.0]),  # two numbers for one layer otherwise
+        (["--content_layers", "relu2_2", "--preset", "gatys2016"], [1e-5]),
+    ],
+)
+def test_content_layers_typed_on_lite_keep_the_weight_of_their_loss(
+    stylize: ModuleType, words: list[str], weights: list[float]
+) -> None:
+    assert stylize.main([*GATYS, *LITE, "--iterations", "1", "--size", "48", *words, "-o", "out.png", "photo.jpg"]) == 0
+    recipe = json.loads(Path("out.jsonl").read_text().splitlines()[0])["recipe"]
+    assert (recipe["content_layers"], recipe["content_weights"]) == (["relu2_2"], weights)
+
+
 def test_resnets_preset_needs_resnets_weights(
     stylize: ModuleType, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -13,7 +13,7 @@ from test_doors import door
 from test_stylizer import save_style
 from torch import Tensor
 
-from texturenet import clips, video
+from texturenet import clips, images, video
 from texturenet.stylizer import Stylizer
 
 RATE = 10
@@ -398,6 +398,14 @@ def test_what_is_no_video(tmp_path: Path, content: bytes) -> None:
     path.write_bytes(content)
     with pytest.raises(ValueError, match=r"clip.mp4: can't be read as a video"):
         video.stylize(negative, path, tmp_path / "out.mp4")
+
+
+@pytest.mark.parametrize("name", ["photo.jpg", "clip.mp4"])
+def test_a_picture_is_called_one(tmp_path: Path, name: str) -> None:
+    images.save_image(picture(24, 32), tmp_path / "photo.jpg")
+    (tmp_path / "photo.jpg").rename(tmp_path / name)
+    with pytest.raises(ValueError, match=rf"{name}: is a picture, not a video: end its name .* in .jpg or .png"):
+        video.stylize(negative, tmp_path / name, tmp_path / "out.mp4")
 
 
 def test_sound_alone_and_nothing_at_all(tmp_path: Path) -> None:

@@ -25,6 +25,9 @@ from av.video.reformatter import Interpolation
 from av.video.stream import VideoStream
 from torch import Tensor
 
+from texturenet import codec
+from texturenet.files import ImageError
+
 # Containers that are files of their own: a playlist that calls itself clip.mp4 would open others, on the net too.
 _READABLE = "mov,matroska,webm,gif,avi,mpegts,mpeg,mpegvideo,asf,flv,ogg,nut,mxf,h264,hevc"
 _MATRICES = (1, 5, 7, 9)  # AVColorSpace and swscale's number of BT.709, BT.601, SMPTE 240M, BT.2020
@@ -142,7 +145,17 @@ def _explained(path: Path) -> Iterator[None]:
     try:
         yield
     except av.FFmpegError as error:
+        if _is_still(path):
+            raise ValueError(f"{path}: is a picture, not a video: end its name and the result's in .jpg or .png") from error
         raise ValueError(f"{path}: can't be read as a video ({error.strerror}): copy or download it again") from error
+
+
+def _is_still(path: Path) -> bool:
+    try:
+        with codec.opened(path) as picture:
+            return picture.format != "GIF"  # FFmpeg reads those, so this one is damaged
+    except (ImageError, OSError):
+        return False
 
 
 def _picture(path: Path, container: InputContainer) -> VideoStream:
