@@ -404,7 +404,7 @@ def test_what_is_no_video(tmp_path: Path, content: bytes) -> None:
 def test_a_picture_is_called_one(tmp_path: Path, name: str) -> None:
     images.save_image(picture(24, 32), tmp_path / "photo.jpg")
     (tmp_path / "photo.jpg").rename(tmp_path / name)
-    with pytest.raises(ValueError, match=rf"{name}: is a picture, not a video: end its name .* in .jpg or .png"):
+    with pytest.raises(ValueError, match=rf"{name}: is a picture, no video: end its name .* in .jpg or .png"):
         video.stylize(negative, tmp_path / name, tmp_path / "out.mp4")
 
 

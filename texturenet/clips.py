@@ -146,7 +146,9 @@ def _explained(path: Path) -> Iterator[None]:
         yield
     except av.FFmpegError as error:
         if _is_still(path):
-            raise ValueError(f"{path}: is a picture, not a video: end its name and the result's in .jpg or .png") from error
+            raise ValueError(
+                f"{path}: is a picture, no video: end its name and the result's in .jpg or .png"
+            ) from error
         raise ValueError(f"{path}: can't be read as a video ({error.strerror}): copy or download it again") from error
 
 
