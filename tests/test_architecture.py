@@ -62,7 +62,7 @@ DOORS: dict[str, set[str]] = {
     "segments": set(),
     "norms": set(),
     "steady": {"norms"},
-    "clips": set(),
+    "clips": {"files", "codec"},
     "joining": {"clips"},
     "ahead": set(),
     "video": {"files", "torchfile", "ahead", "clips", "joining", "steady"},
