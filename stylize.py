@@ -167,11 +167,11 @@ def iterative(flags: argparse.Namespace) -> tuple[str, Paint, Steps[Any, Any] | 
     """The iterative method: the texture's name, what paints with it, and that it has no steps."""
     typed = given(flags, GatysRecipe)
     gatys_recipe(flags.preset, typed)  # a contradiction is told before torch loads
-    from texturenet import devices, pages
+    from texturenet import devices, pages, processes
     from texturenet.reference import Reference
 
     pages.keep_heap()
-    device = devices.resolve_device(flags.device)
+    device = processes.own_device(devices.resolve_device(flags.device))
     print(f"device: {devices.describe(device)}")
     painter = Reference(flags.preset, typed, flags.texture, device)
 

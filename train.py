@@ -112,6 +112,7 @@ def train(flags: argparse.Namespace, recipe: dict[str, Any], run: Run, device: t
         flags.resume_with_changes,
         crew,
     )
+    crew.require_same(job.identity)
     with keeper.claimed(job) if crew.rank == 0 else contextlib.nullcontext():
         return watch(flags, job, say)
 

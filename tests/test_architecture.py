@@ -170,7 +170,7 @@ DOORS: dict[str, set[str]] = {
     "gui.desk": {"files", "gui.texture"},
     "gui.training": {"files", "styles"},
     "gui.pace": {"config", "presets", "gui.training"},
-    "gui.gallery": {"images", "checkpoint", "styles", "stylizer", "gui.photos", "gui.uploads"},
+    "gui.gallery": {"files", "images", "checkpoint", "styles", "stylizer", "gui.photos", "gui.uploads"},
     "gui.easel": {"files", "gatys", "judging", "pictures", "stylizer", "gui.uploads"},
     "gui.live_reference": {"images", "gatys", "judging", "presets", "gui.uploads"},
     "gui.studio": {

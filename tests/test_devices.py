@@ -1,5 +1,6 @@
 import mmap
 from itertools import product
+from pathlib import Path
 
 import pytest
 import torch
@@ -14,6 +15,14 @@ def test_auto_takes_what_there_is() -> None:
         "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     )
     assert str(device) in describe(device)
+
+
+def test_float32_is_float32_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = True
+    assert resolve_device("auto").type == resolve_device("cuda:0").type == "cuda"
+    assert not torch.backends.cudnn.allow_tf32 and not torch.backends.cuda.matmul.allow_tf32
 
 
 @pytest.mark.parametrize(("wanted", "message"), [("cuda:99", "no such GPU"), ("gpu", "choose from auto, cpu, cuda")])
@@ -56,6 +65,24 @@ def test_place_sets_the_layout() -> None:
 def test_free_memory_is_known_here() -> None:
     free = free_memory(torch.device("cpu"))
     assert free is None or 2**20 < free < 2**50
+
+
+def test_a_containers_limit_counts(tmp_path: Path) -> None:
+    (tmp_path / "own").write_text("1:cpu:/\n0::/job/step\n")
+    (tmp_path / "root/job/step").mkdir(parents=True)
+    for group, limit, used, cached in (("job/step", "max", 100, 10), ("job", "5000", 4000, 1500)):
+        folder = tmp_path / "root" / group
+        (folder / "memory.max").write_text(f"{limit}\n")
+        (folder / "memory.current").write_text(f"{used}\n")
+        (folder / "memory.stat").write_text(f"anon 1\ninactive_file {cached}\nactive_file 7\n")
+    assert min(devices._left_by_groups(tmp_path / "root", tmp_path / "own")) == 2500
+    assert devices._left_by_groups(tmp_path / "root", tmp_path / "none") == []
+
+
+@pytest.mark.parametrize("status", ["CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate`"])
+def test_memory_that_a_library_lacks(status: str) -> None:
+    assert devices.out_of_memory(RuntimeError(status))
+    assert not devices.out_of_memory(RuntimeError("CUBLAS_STATUS_EXECUTION_FAILED"))
 
 
 @pytest.mark.parametrize(

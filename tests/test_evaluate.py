@@ -595,6 +595,8 @@ def test_sweep_needs_to_know_what(
     assert "name a checkpoint, or" in capsys.readouterr().err
     assert command("sweep", style_path, "--data_dir", photo_dir) == 2
     assert "leave the checkpoint out" in capsys.readouterr().err
+    assert command("sweep", style_path, "--iterations", 5) == 2
+    assert "--iterations is for training runs" in capsys.readouterr().err
     assert command("sweep", "--texture", photo_dir / "0.png", "--data_dir", photo_dir, "--ratios", 0) == 2
     assert "above 0" in capsys.readouterr().err
     with pytest.raises(SystemExit):

@@ -47,6 +47,23 @@ def workshop(photo_dir: Path, texture_path: Path, tmp_path: Path) -> Path:
     return tmp_path
 
 
+def test_processes_that_differ_are_told(workshop: Path) -> None:
+    """As where one of two machines lacks a photo."""
+    words = " ".join(map(shlex.quote, map(str, FLAGS)))
+    script = workshop / "own.sh"
+    script.write_text(
+        f"cp -r photos photos$RANK; test $RANK = 0 || rm $(ls -d photos1/* | head -1)\n"
+        f"exec {sys.executable} {ROOT / 'train.py'} {words.replace('photos', 'photos$RANK')} --iterations 2\n"
+    )
+    launcher = command(2)[: command(2).index("--nproc_per_node=2") + 1]
+    ended = subprocess.run(
+        [*launcher, "--no_python", "sh", str(script)],
+        cwd=workshop, env=ENVIRONMENT, capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert ended.returncode != 0 and "do not have the same flags, texture, photos" in ended.stderr
+    assert not list(workshop.glob("checkpoints/*.pt"))
+
+
 def test_two_processes_are_one(workshop: Path) -> None:
     for count in (1, 2):
         said = run(workshop, count, "--iterations", 4, "--save_every", 1, "--keep", 9, "--name", count)

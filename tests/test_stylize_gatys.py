@@ -112,16 +112,19 @@ def test_without_a_preset_lite_has_the_loss_of_the_styles(
 @pytest.mark.parametrize(
     ("words", "weights"),
     [
-        (["--content_layers", "relu2_2"], [2.0]),  # two numbers for one layer otherwise
-        (["--content_layers", "relu2_2", "--preset", "gatys2016"], [1e-5]),
+        (["--content_layers", "relu2_2"], {"relu2_2": 2.0}),  # two numbers for one layer otherwise
+        (["--content_layers", "relu2_2", "--preset", "gatys2016"], {"relu2_2": 1e-5}),
+        (["--content_weights", "4"], {"relu4_2": 4.0}),  # one for two layers otherwise
+        (["--content_weights", "4", "1"], {"relu3_1": 4.0, "rgb_8": 1.0}),
+        (["--loss_scale", "raw"], {"relu4_2": 2.0}),
     ],
 )
-def test_content_layers_typed_on_lite_keep_the_weight_of_their_loss(
-    stylize: ModuleType, words: list[str], weights: list[float]
+def test_on_lite_layers_and_weights_that_are_typed_keep_to_each_other(
+    stylize: ModuleType, words: list[str], weights: dict[str, float]
 ) -> None:
     assert stylize.main([*GATYS, *LITE, "--iterations", "1", "--size", "48", *words, "-o", "out.png", "photo.jpg"]) == 0
     recipe = json.loads(Path("out.jsonl").read_text().splitlines()[0])["recipe"]
-    assert (recipe["content_layers"], recipe["content_weights"]) == (["relu2_2"], weights)
+    assert dict(zip(recipe["content_layers"], recipe["content_weights"], strict=True)) == weights
 
 
 def test_resnets_preset_needs_resnets_weights(

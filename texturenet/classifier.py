@@ -53,7 +53,7 @@ class Classifier(nn.Module):
         return scores
 
 
-def fold(classifier: Classifier, source: str = "pretrain") -> Encoder:
+def fold(classifier: Classifier) -> Encoder:
     """The chain without batch norm: the same features from fewer layers. The classifier has to be in eval mode."""
     chain: dict[str, nn.Module] = {}
     for name, layer in classifier.chain.items():
@@ -63,7 +63,7 @@ def fold(classifier: Classifier, source: str = "pretrain") -> Encoder:
             chain[last] = fuse_conv_bn_eval(conv, layer)
         else:
             chain[name] = layer
-    return Encoder(NAME, chain, PREPROCESSING, source)
+    return Encoder(NAME, chain, PREPROCESSING, "pretrain")
 
 
 @torch.no_grad()

@@ -182,7 +182,9 @@ class Run:
     log_every: int = flag(10, "output", "steps between lines of the log", least=1)
     verbose_every: int = flag(100, "output", "steps between the lines of --verbose", least=1)
     workers: int = flag(2, "machine", "processes that decode photos; 0: in the training process", least=0)
-    precision: str = flag("auto", "machine", "of the networks; auto: bf16 where the chip computes in it", PRECISIONS)
+    precision: str = flag(
+        "auto", "machine", "of the networks; auto: half precision where the chip is faster in it", PRECISIONS
+    )
     auto_batch: bool = flag(
         False, "machine", "pass a batch that does not fit the memory in parts; their gradients are summed"
     )

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
+import re
 import time
 from functools import cache
 from pathlib import Path
@@ -17,7 +19,20 @@ DEVICES = ("auto", "cpu", "cuda", "mps")
 
 
 def resolve_device(wanted: str) -> torch.device:
-    """The device of that name, "cuda:1" too; "auto": CUDA, else Apple's mps, else the CPU. ValueError if absent."""
+    """The device of that name, "cuda:1" too; "auto": CUDA, else Apple's mps, else the CPU. ValueError if absent.
+
+    On CUDA float32 means float32 from then on: torch's own choice for convolutions is TF32, whose products keep 10 bits
+    (an eighth of what the reference's line search calls a gain), and sums of bfloat16 products may be rounded on their
+    way, which a Gram matrix's must not be.
+    """
+    device = _device(wanted)
+    if device.type == "cuda":
+        torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
+        torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction = False
+    return device
+
+
+def _device(wanted: str) -> torch.device:
     if wanted == "auto":
         if torch.cuda.is_available():
             return torch.device("cuda")
@@ -49,7 +64,8 @@ def describe(device: torch.device) -> str:
 def out_of_memory(error: Exception) -> bool:
     """Whether that is what an error of torch says: the CPU's allocator, and mps, raise a bare RuntimeError."""
     return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(
-        words in str(error) for words in ("can't allocate memory", "out of memory")
+        words in str(error)
+        for words in ("can't allocate memory", "out of memory", "CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC")
     )
 
 
@@ -101,13 +117,33 @@ def free_memory(device: torch.device) -> int | None:
     try:
         for line in Path("/proc/meminfo").read_text().splitlines():
             if line.startswith("MemAvailable:"):
-                return int(line.split()[1]) * 1024
+                return min([int(line.split()[1]) * 1024, *_left_by_groups()])
     except OSError:
         pass
     try:
         return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (ValueError, OSError, AttributeError):
         return None
+
+
+def _left_by_groups(root: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup")) -> list[int]:
+    """Bytes that each control group this process is in leaves of its limit: a container's, a batch job's.
+
+    Version 2 of them; what is cached of files, and gone when memory is asked for, counts as left.
+    """
+    left: list[int] = []
+    with contextlib.suppress(OSError, ValueError, StopIteration):
+        inner = next(line[3:] for line in own.read_text().splitlines() if line.startswith("0::"))
+        group = root / inner.strip("/")
+        for folder in (group, *group.parents):
+            if not folder.is_relative_to(root):
+                break
+            with contextlib.suppress(OSError, ValueError):  # the outermost has no limit, "max" is no number
+                limit = int((folder / "memory.max").read_text())
+                cached = re.search(r"^inactive_file (\d+)$", (folder / "memory.stat").read_text(), re.MULTILINE)
+                used = int((folder / "memory.current").read_text()) - int(cached[1] if cached else 0)
+                left.append(max(limit - used, 0))
+    return left
 
 
 def room_left(device: torch.device, max_memory: int | None) -> int | None:

@@ -235,15 +235,15 @@ def _run(flags: argparse.Namespace) -> None:
             flags.photos,
             flags.out_dir,
             device,
-            flags.texture,
-            flags.count,
-            flags.sizes,
-            flags.iterations,
-            flags.noise_iterations,
-            flags.seed,
-            flags.fresh,
-            flags.record,
-            flags.refine,
+            texture_path=flags.texture,
+            count=flags.count,
+            sizes=flags.sizes,
+            iterations=flags.iterations,
+            noise_iterations=flags.noise_iterations,
+            seed=flags.seed,
+            fresh=flags.fresh,
+            record=flags.record,
+            refine=flags.refine,
         )
     elif flags.command == "curve":
         from texturenet import learning
@@ -253,11 +253,11 @@ def _run(flags: argparse.Namespace) -> None:
             flags.photos,
             flags.out_dir,
             device,
-            flags.texture,
-            flags.count,
-            flags.size,
-            flags.iterations,
-            flags.fresh,
+            texture_path=flags.texture,
+            count=flags.count,
+            size=flags.size,
+            iterations=flags.iterations,
+            fresh=flags.fresh,
         )
     elif flags.command == "synthesis":
         from texturenet import synthesis
@@ -266,12 +266,12 @@ def _run(flags: argparse.Namespace) -> None:
             flags.checkpoints,
             flags.out_dir,
             device,
-            flags.texture,
-            flags.size,
-            flags.iterations,
-            flags.seeds,
-            flags.fresh,
-            flags.record,
+            texture_path=flags.texture,
+            size=flags.size,
+            iterations=flags.iterations,
+            seeds=flags.seeds,
+            fresh=flags.fresh,
+            record=flags.record,
         )
     elif flags.command == "ablate":
         from texturenet import ablation, grid
@@ -292,11 +292,11 @@ def _run(flags: argparse.Namespace) -> None:
             flags.photos,
             flags.out_dir,
             device,
-            flags.texture,
-            flags.count,
-            flags.size,
-            flags.seeds,
-            flags.noise_factor,
+            texture_path=flags.texture,
+            count=flags.count,
+            size=flags.size,
+            seeds=flags.seeds,
+            noise_factor=flags.noise_factor,
         )
     else:
         _sweep(flags, device)
@@ -308,9 +308,20 @@ def _sweep(flags: argparse.Namespace, device: Any) -> None:
     if flags.checkpoint is not None:
         if flags.data_dir is not None:
             raise ValueError("--data_dir trains new networks; leave the checkpoint out, or --data_dir")
-        factors = flags.noise_factors or [0.0, 0.5, 1.0, 2.0, 4.0]
+        typed = given(flags, ShortRecipe)
+        seed = typed.pop("seed", 0)
+        if typed:
+            raise ValueError(f"--{next(iter(typed))} is for training runs; leave it out, or the checkpoint")
         sweeps.noise_sweep(
-            flags.checkpoint, flags.photos, flags.out_dir, device, factors, flags.texture, flags.count, flags.size
+            flags.checkpoint,
+            flags.photos,
+            flags.out_dir,
+            device,
+            flags.noise_factors or [0.0, 0.5, 1.0, 2.0, 4.0],
+            texture_path=flags.texture,
+            count=flags.count,
+            size=flags.size,
+            seed=seed,
         )
         return
     if flags.texture is None or flags.data_dir is None:

@@ -19,6 +19,8 @@ from texturenet import codec, pixels
 from texturenet.codec import MAX_PIXELS
 from texturenet.files import ImageError as ImageError  # what every function here raises
 
+TITLE_SIZE = 14  # px, over the columns of a contact sheet
+
 
 def image_size(path: str | Path, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
     """(h, w) of a picture as it is stored (before EXIF turns it), from the file's header alone. Raises ImageError."""
@@ -111,22 +113,22 @@ def save_image(image: Tensor | Image.Image, path: str | Path, quality: int = 95)
     codec.encode(picture, path, quality)
 
 
-def sheet(rows: Sequence[Sequence[Tensor]], titles: Sequence[str] = (), gap: int = 4, text_size: int = 14) -> Tensor:
+def sheet(rows: Sequence[Sequence[Tensor]], titles: Sequence[str] = (), gap: int = 4) -> Tensor:
     """Contact sheet: pictures (1, 3, h, w) or (3, h, w), row by row, on white -> (1, 3, H, W) in [0, 1].
 
     Nothing is resized: a column is as wide as its widest picture, a row as high as its highest. `titles`: one line of
-    text over each column; `gap` and `text_size` in pixels. Raises ValueError when there is no picture at all.
+    text over each column; `gap` in pixels. Raises ValueError when there is no picture at all.
     """
     pictures = [[to_pil(image) for image in row] for row in rows]
     columns = max((len(row) for row in pictures), default=0)
     if columns == 0:
         raise ValueError("a contact sheet needs at least one picture")
-    font = ImageFont.load_default(text_size)
+    font = ImageFont.load_default(TITLE_SIZE)
     widths = [max([row[i].width for row in pictures if i < len(row)]) for i in range(columns)]
     for i, title in enumerate(titles[:columns]):
         widths[i] = max(widths[i], round(font.getlength(title)) + 1)
     heights = [max((picture.height for picture in row), default=0) for row in pictures]
-    top = gap + (text_size + text_size // 2 if titles else 0)
+    top = gap + (round(1.5 * TITLE_SIZE) if titles else 0)
     canvas = Image.new("RGB", (sum(widths) + gap * (columns + 1), top + sum(heights) + gap * len(heights)), "white")
     left = [gap + sum(widths[:i]) + gap * i for i in range(columns)]
     for i, title in enumerate(titles[:columns]):

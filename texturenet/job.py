@@ -59,6 +59,12 @@ class Job:
     def start_step(self) -> int:
         return self.resumed["step"] if self.resumed else 0
 
+    @property
+    def identity(self) -> str:
+        """What processes have to agree on: gradients of other photos or of another loss would be averaged unseen."""
+        texture = hashlib.sha256(texture_pixels(self.texture).numpy().tobytes()).hexdigest()
+        return f"{self.recipe} {fingerprint(self.photos)} {texture} {self.start_step}"
+
 
 def prepare(
     recipe_given: dict[str, Any],
@@ -120,8 +126,7 @@ def prepare(
 
     encoder = load_encoder(recipe.perceptual, recipe.perceptual_weights, recipe.perceptual_preprocess, recipe.pooling)
     say(f"perceptual network: {encoder.source}")
-    # The papers' sums have weights of their own, and without photos the papers' terms do as well.
-    if encoder.name == "lite" and paths and not resumed and recipe.loss_scale == "relative":
+    if encoder.name == "lite" and paths and not resumed:  # without photos the papers' terms do as well
         recipe = replace(recipe, **on_lite(None, recipe_given, recipe, say))
     recipe = replace(
         recipe,

@@ -42,7 +42,7 @@ def build(recipe: Recipe, content: bool) -> tuple[Generator, dict[str, Any]]:
         options["scales"] = recipe.scales
         if recipe.noise_scales is not None:
             options["noise_scales"] = recipe.noise_scales
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
         generator = GENERATORS[recipe.generator](**options)
     return generator, {"name": recipe.generator, "options": options}

@@ -109,7 +109,7 @@ def content_loss(features: Tensor, target: Tensor, scale: str = "raw", norm: str
         features = with_statistics(features, target)
         variance = target.var(dim=(2, 3)).mean(dim=1) + _EPS
     else:
-        variance = target.var(dim=(1, 2, 3))
+        variance = target.var(dim=(1, 2, 3)) + _EPS
     distance = (features - target).square().mean(dim=(1, 2, 3))
     return (distance / variance if scale == "relative" else distance).mean()
 

@@ -324,10 +324,10 @@ def weights_at_hand(name: str) -> bool:
     return name == "lite" or _cached(name).is_file()
 
 
-def random_encoder(name: str, pooling: str | None = None) -> Encoder:
+def random_encoder(name: str) -> Encoder:
     """The architecture with torch's random initialisation: for timing and for tests, not for pictures."""
     architecture = ENCODERS[name]
-    return Encoder(name, architecture.build(pooling or architecture.pooling), "torchvision")
+    return Encoder(name, architecture.build(architecture.pooling), "torchvision")
 
 
 def _lite(source: str, pooling: str | None) -> Encoder:

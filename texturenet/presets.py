@@ -306,12 +306,17 @@ def on_lite(
 ) -> dict[str, Any]:
     """The fields that a recipe has on `lite` instead of its own, told in one line.
 
-    name   of the preset that the recipe is of, or None
+    name   of the preset that the recipe is of, or None: the loss of the styles that ship, if the scale is theirs
     typed  fields that were asked for, which stay
     """
+    if name is None and recipe.loss_scale == "raw":  # the papers' sums have weights of their own
+        return {}
     instead = {field: value for field, value in ON_LITE.get(name, {}).items() if field not in typed}
-    if name is None and "content_layers" in typed:  # weights are one a layer, and these are of others
-        instead.pop("content_weights", None)
+    if name is None:  # weights are one a layer: those of other layers go, and so do layers of another number
+        if "content_layers" in typed:
+            instead.pop("content_weights", None)
+        elif len(recipe.content_weights) != len(_OF_SHIPPED_STYLES["content_layers"]) and "content_weights" in typed:
+            instead.pop("content_layers")
     changes = [f"{key} {_words(value)} instead of {_words(getattr(recipe, key))}" for key, value in instead.items()]
     if changes:
         say(f"{name or 'the loss'} on lite: {'; '.join(changes)}")

@@ -39,13 +39,18 @@ def parser() -> argparse.ArgumentParser:
     )
     output = parser.add_argument_group("output")
     output.add_argument(
-        "-o", "--output", type=Path, required=True, metavar="FILE", help="the weights; FILE.run.pt and .jsonl beside it"
+        "-o",
+        "--output",
+        type=Path,
+        required=True,
+        metavar="FILE",
+        help="the weights, NAME.pt; NAME.run.pt and NAME.jsonl beside them",
     )
     machine = parser.add_argument_group("machine")
     add_device_flags(machine)
     machine.add_argument("--workers", type=int, default=1, metavar="INT", help="processes that read (default: 1)")
     machine.add_argument(
-        "--precision", default="auto", choices=PRECISIONS, help="auto: bf16 where the chip computes in it"
+        "--precision", default="auto", choices=PRECISIONS, help="auto: half precision where the chip is faster in it"
     )
     add_flags(parser, PretrainRecipe)
     return parser

@@ -56,7 +56,7 @@ def train(
     batches = labelled.Batches(pictures, chosen, recipe.batch_size, recipe.image_sizes, recipe.crop, recipe.seed)
     steps, start = step_count(recipe, pictures), resumed["step"] if resumed else 0
     epoch = steps // recipe.epochs
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
         classifier = place(Classifier(len(pictures.classes), recipe.dropout), device).train()
         optimizer = torch.optim.SGD(_groups(classifier, recipe), lr=0.1, momentum=recipe.momentum, nesterov=True)
@@ -64,7 +64,8 @@ def train(
         if resumed:
             classifier.load_state_dict(resumed["weights"])
             optimizer.load_state_dict(resumed["optimizer"])
-            scaler.load_state_dict(resumed["scaler"])
+            if resumed["scaler"]:  # none was needed by a run in another precision
+                scaler.load_state_dict(resumed["scaler"])
         elif recipe.start_from is not None:
             encoder = place(load_encoder(NAME, recipe.start_from), device)
             crops, _ = next(labelled.loaded(batches, 0, 1, 0))

@@ -9,6 +9,7 @@ backward pass, and a step is free to paint twice (`stability_weight`) or in part
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import importlib
 import os
 from collections.abc import Iterator, Sequence
@@ -69,6 +70,20 @@ class Processes:
         with _one_line():
             dist.all_reduce(flag, dist.ReduceOp.MAX)
         return bool(flag.item())
+
+    def require_same(self, what: str) -> None:
+        """Raise ValueError unless it is the same in every process; `what` as text, of any length."""
+        if self.size == 1:
+            return
+        own = int.from_bytes(hashlib.sha256(what.encode()).digest()[:7])
+        least_and_most = torch.tensor([own, -own])
+        with _one_line():
+            dist.all_reduce(least_and_most, dist.ReduceOp.MIN)
+        if least_and_most[0] != -least_and_most[1]:
+            raise ValueError(
+                "the processes of this run do not have the same flags, texture, photos, perceptual network and "
+                "checkpoint: give all of them the same files, and name the network with --perceptual"
+            )
 
 
 ALONE = Processes()

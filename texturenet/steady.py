@@ -36,7 +36,7 @@ class Steady:
 
     def __init__(self, paint: Callable[[Tensor], Tensor]) -> None:
         self._paint = paint
-        self._past: list[list[Statistics]] = []  # of each pass of a network in the frame before; two styles are two
+        self._past: list[list[Statistics]] = []  # of each pass of a network in the frame before
         self._seen: tuple[float, Tensor] | None = None  # time of the frame before, and its thumbnail
 
     def __call__(self, frame: Tensor, time: float) -> Tensor:

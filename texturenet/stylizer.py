@@ -171,7 +171,7 @@ class Stylizer:
         if not trouble and not self._always_in_strips:
             try:
                 picture = self._in_one_piece(photo, height, width, seed, factor)
-            except RuntimeError as error:
+            except (MemoryError, RuntimeError) as error:
                 if not out_of_memory(error):
                     raise
                 self._noise = (None, [])
@@ -193,7 +193,7 @@ class Stylizer:
                         f"style {self.name!r} gives no finite picture: its weights are damaged; train it again"
                     )
                 yield first, strip.float()
-        except RuntimeError as error:
+        except (MemoryError, RuntimeError) as error:
             if not out_of_memory(error):
                 raise
             raise ValueError(

@@ -179,7 +179,7 @@ def training_sweep(
     photos = choose_photos(photo_dir, count, say)
     folder = out_dir / "sweep"
     recipe = Recipe(**recipe_given)
-    if recipe.loss_scale == "relative" and load_recipe_encoder(recipe).name == "lite":  # as `job.prepare` would
+    if load_recipe_encoder(recipe).name == "lite":  # as `job.prepare` would
         recipe_given = recipe_given | on_lite(None, recipe_given, recipe, say)
         recipe = Recipe(**recipe_given)
     runs: dict[tuple[float, float], Path] = {}

@@ -2,7 +2,8 @@
 
 Each step draws photos and noise, passes them through the generator, and takes an Adam step down the perceptual loss.
 Everything random in step t (crops, noise) is a function of (seed, t) alone. So a resumed run is the same run, to the
-bit, on the same machine: what a checkpoint has to hold is weights, Adam's moments and t.
+bit, on the same CPU (CUDA adds up parts of some gradients in any order): what a checkpoint has to hold is weights,
+Adam's moments and t.
 
 What can go wrong around a step is dealt with around the loop: photos that are away (supply.py), a disk that is full
 (keeper.py), a loss that is not finite and signals (recovery.py), a memory too small (learner.py).
@@ -74,7 +75,7 @@ def _take_steps(
         stopping = processes.any(bool(caught))
         scheduled = last or stopping or done % run.save_every == 0
         if scheduled or done % run.log_every == 0 or done == 1:
-            # The only place that waits for the device; a loss that went wrong is found before it can be saved.
+            # The only place that waits for a loss; a loss that went wrong is found before it can be saved.
             losses = _read(terms, learner)
             event = StepEvent(done, recipe.iterations, losses, *meter.read(done), rate)
             for listener in listeners:

@@ -124,7 +124,7 @@ class VisdomMonitor:
         """Send everything; False where the server could not be reached."""
         with self._lock:
             rows, preview = list(self._rows), self._preview
-            if self._newest is not None and rows[-1] is not self._newest:
+            if self._newest is not None and (not rows or rows[-1] is not self._newest):
                 rows.append(self._newest)
         try:
             if self._client is None:

@@ -5,8 +5,8 @@ What the page shows is decided in rooms that know nothing of a page, and tested 
 ==============  ===================================================================================
 room            what it does
 ==============  ===================================================================================
-guard           who may ask: password, foreign pages, size of uploads
-uploads         files from a browser: names, limits, thumbnails; paths that stay inside a folder
+guard           who may ask: password, foreign pages
+uploads         files from a browser: names, sizes, thumbnails; paths that stay inside a folder
 desk            what was chosen so far, kept over restarts
 photos          a folder of photos, looked at while its path is typed
 texture         the texture's crop and scale
@@ -32,6 +32,6 @@ page            its head, the four steps, and the server
 __main__        the command line
 ==============  ===================================================================================
 
-The page holds no state of its
-own that matters: a reload, a second tab and a restarted server show what is on the disk and in `studio`.
+The page holds no state of its own that matters: a reload, a second tab and a restarted server show what is on the disk
+and in `studio`.
 """

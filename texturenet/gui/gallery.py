@@ -8,7 +8,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from texturenet import checkpoint, images, styles
+from texturenet import checkpoint, files, images, styles
 from texturenet.gui import photos, uploads
 from texturenet.stylizer import Stylizer
 
@@ -56,8 +56,10 @@ class Gallery:
         target = self.checkpoint_dir / f"{card.path.stem}.pt"
         if target.exists():
             raise ValueError(f"{target.name}: a style of that name is here already; rename the file first")
-        self.checkpoint_dir.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(upload.read_bytes())
+        try:
+            files.write_whole(target, upload.read_bytes())
+        except OSError as error:
+            raise ValueError(uploads.without_folders(error, target)) from None
         return self._card(target.resolve())
 
     def _own(self) -> list[Path]:

@@ -75,7 +75,7 @@ class LiveReference:
             gatys.descend(judged.loss_function, photo, content, GatysRecipe(iterations=iterations), watch)
         except gatys.Interrupted:
             pass
-        except (ValueError, OSError) as error:
+        except (ValueError, OSError, RuntimeError, MemoryError) as error:  # torch's, where memory runs out
             trouble = uploads.without_folders(error, path, style)
         last = self.progress
         self.progress = Progress(last.iteration, iterations, last.seconds, last.total, pass_total, True, trouble)

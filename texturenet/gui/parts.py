@@ -15,13 +15,11 @@ Handler = Callable[..., Awaitable[None]]
 
 
 @contextmanager
-def card(title: str = "", hint: str = "", classes: str = "") -> Iterator[ui.element]:
+def card(title: str = "", classes: str = "") -> Iterator[ui.element]:
     """A framed group with a heading."""
     with ui.element("section").classes(f"card {classes}") as section:
         if title:
             ui.html(html.escape(title), tag="h2")
-        if hint:
-            ui.html(html.escape(hint), tag="p").classes("quiet")
         yield section
 
 

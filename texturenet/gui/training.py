@@ -114,7 +114,7 @@ class TrainingRoom:
             return Status(name, "failed", lines[-1].removeprefix(ERROR))
         if any(line.startswith("checkpoint: ") for line in lines[-4:]):
             return Status(name, "finished")
-        if entry.get("stopping"):
+        if entry.get("stopping") or any(line.startswith("stopped by ") for line in lines[-1:]):
             return Status(name, "stopped")
         return Status(name, "lost", "The training ended without a word, as when memory runs out or the machine does.")
 
