@@ -57,7 +57,7 @@ DOORS: dict[str, set[str]] = {
     "export": {"checkpoint", "generators", "noise", "styles", "onnx_style"},
     "convert": {"files", "torchfile", "checkpoint"},
     "doctor": {"files", "config", "devices", "perceptual", "visdom_server"},
-    "reports": {"images"},
+    "reports": {"files", "images"},
     "styles": {"checkpoint", "reports"},
     "segments": set(),
     "norms": set(),

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from texturenet import images
+from texturenet import files, images
 
 TILE = 256  # longer side of the pictures of a sheet, px
 KEY_DIGITS = 16
@@ -103,28 +103,20 @@ def write_csv(path: Path, rows: Sequence[dict[str, Any]]) -> None:
     writer = csv.DictWriter(text, columns, lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
-    write_text(path, text.getvalue())
+    files.write_whole(path, text.getvalue().encode())
 
 
 def publish(stem: Path, text: str, rows: Sequence[dict[str, Any]], say: Callable[[str], None]) -> None:
     """The report `text` as STEM.md, its rows as STEM.csv; `say` gets the report and where it is. Raises OSError."""
     write_csv(stem.with_name(f"{stem.name}.csv"), rows)
     target = stem.with_name(f"{stem.name}.md")
-    write_text(target, text)
+    files.write_whole(target, text.encode())
     say(f"{text}\nin {stem.parent}: {target.name}, {stem.name}.csv and sheets")
 
 
 def file_stem(*names: str) -> str:
     """A file name out of names of styles, which may be paths."""
     return "+".join(name.strip("./").replace("/", "_") for name in names)[:120]
-
-
-def write_text(path: Path, text: str) -> None:
-    """A file that appears whole or not at all. Raises OSError."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.part")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
 
 
 # ------------------------------------------------------------------------------------------------------------- sheets

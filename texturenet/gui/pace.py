@@ -37,17 +37,17 @@ PRESETS = {
     "quick": Preset(
         "Quick look",
         "A first sketch: does this texture suit photos?",
-        {"iterations": 200, "preview_every": 20, "save_every": 50, "log_every": 5},
+        {"iterations": 120, "preview_every": 20, "save_every": 30, "log_every": 5},
     ),
     "good": Preset(
         "Good",
         "A style to keep, as the ones that ship.",
-        {"iterations": 1600, "preview_every": 50, "save_every": 100, "log_every": 10},
+        {"iterations": 900, "preview_every": 50, "save_every": 100, "log_every": 10},
     ),
     "best": Preset(
         "Best",
         "As far as more steps make it better.",
-        {"iterations": 4500, "preview_every": 150, "save_every": 150, "log_every": 20},
+        {"iterations": 2700, "preview_every": 100, "save_every": 100, "log_every": 10},
     ),
 }
 
