@@ -14,6 +14,7 @@ docs/stylize.md shows what each flag does.
 from __future__ import annotations
 
 import argparse
+import io
 import math
 import re
 import sys
@@ -40,11 +41,21 @@ def _size(text: str) -> int | tuple[int, int]:
     return (int(match[2]), int(match[1])) if match[2] else int(match[1])
 
 
+def _path(text: str) -> Path:
+    if not text:  # Path("") is the working folder
+        raise argparse.ArgumentTypeError("an empty name; is a variable of the shell not set?")
+    return Path(text)
+
+
 def parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     main = parser.add_argument_group("input")
     main.add_argument(
-        "pictures", nargs="*", type=Path, metavar="PICTURE", help="pictures, videos, folders, or patterns: 'a/**/*.jpg'"
+        "pictures",
+        nargs="*",
+        type=_path,
+        metavar="PICTURE",
+        help="pictures, videos, folders, or patterns: 'a/**/*.jpg'",
     )
     style = parser.add_argument_group("style")
     style.add_argument(
@@ -64,7 +75,7 @@ def parser() -> argparse.ArgumentParser:
     add_flags(parser, Look)
     output = parser.add_argument_group("output")
     output.add_argument(
-        "-o", "--output", type=Path, metavar="PATH", help="file for one picture, else a folder (default: stylized/)"
+        "-o", "--output", type=_path, metavar="PATH", help="file for one picture, else a folder (default: stylized/)"
     )
     output.add_argument(
         "--name",
@@ -189,6 +200,8 @@ def texture_size(flags: argparse.Namespace) -> tuple[int, int]:
 
 
 def main(argv: list[str] | None = None) -> int:
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # names that the terminal can't show are no reason to fail
     cli = parser()
     flags = cli.parse_args(argv)
     if flags.list:

@@ -34,7 +34,7 @@ DOORS: dict[str, set[str]] = {
     "data": {"files", "images"},
     "checkpoint": {"files", "torchfile", "generators"},
     "gatys": {"devices", "presets", "images", "perceptual", "losses"},
-    "reference": {"config", "presets", "gatys", "images", "perceptual", "devices"},
+    "reference": {"codec", "config", "presets", "gatys", "images", "perceptual", "devices"},
     "look": {"config"},
     "blending": {"colors", "images"},
     "onnx_style": {"noise"},
@@ -68,6 +68,7 @@ DOORS: dict[str, set[str]] = {
     "video": {"files", "torchfile", "ahead", "clips", "joining", "steady"},
     "folders": {"files", "codec", "video"},
     "painting": {
+        "codec",
         "files",
         "images",
         "pictures",
@@ -128,6 +129,7 @@ DOORS: dict[str, set[str]] = {
         "judging",
     },
     "evaluate": {
+        "files",
         "config",
         "presets",
         "pages",

@@ -1,6 +1,7 @@
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import onnx
@@ -8,7 +9,7 @@ import pytest
 import torch
 from conftest import ROOT, picture
 
-from texturenet import checkpoint, export
+from texturenet import checkpoint, convert, export
 from texturenet.generators import GENERATORS, make_noise
 from texturenet.onnx_style import OnnxStyle
 
@@ -128,3 +129,16 @@ def test_help_needs_no_torch() -> None:
     ended = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stderr
     assert "CHECKPOINT" in ended.stdout
+
+
+@pytest.mark.parametrize("room", [export, convert])
+def test_ctrl_c_is_one_line(
+    room: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(export, "export", interrupted)
+    monkeypatch.setattr(convert, "convert_file", interrupted)
+    assert room.main([str(ROOT / "checkpoints/mosaic.pt"), "-o", str(tmp_path / "out.onnx")]) == 130
+    assert capsys.readouterr().err == "stopped; nothing was written\n"

@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 import weakref
@@ -9,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import picture
+from conftest import ROOT, picture
 
 from texturenet import images
 from texturenet.folders import Steps, Work, check_name, paint_all, plan
@@ -212,6 +214,56 @@ def test_what_exists_is_skipped_on_demand(work: list[Work], capsys: pytest.Captu
     assert capsys.readouterr().err.splitlines()[-1] == "2 of 6 pictures painted, 4 were there already"
     assert paint_all(work, painter({})) == 0
     assert work[0].target.read_text() == "painted"
+
+
+def test_errors_name_their_file(work: list[Work], capsys: pytest.CaptureFixture[str]) -> None:
+    def paint(source: Path, _target: Path) -> str:
+        raise ValueError("too small" if source.name == "0.jpg" else f"{source}: no picture")
+
+    paint_all(work[:2], paint)
+    errors = [line for line in capsys.readouterr().err.splitlines() if "error: " in line]
+    assert errors == ["stylize.py: error: 0.jpg: too small", "stylize.py: error: 1.jpg: no picture"]
+
+
+def test_links_and_names_that_lead_nowhere_are_files_like_others(tmp_path: Path) -> None:
+    loop, long = tmp_path / "loop.jpg", tmp_path / f"{'x' * 300}.jpg"
+    loop.symlink_to(loop)
+    (good := tmp_path / "good.jpg").touch()
+    painted: list[Path] = []
+
+    def paint(source: Path, _target: Path) -> str:
+        if not source.is_file():
+            raise ValueError(f"{source}: can't be read")
+        painted.append(source)
+        return "painted"
+
+    for skip_existing in (False, True):
+        assert paint_all(plan([loop, good], tmp_path / "out", "s"), paint, skip_existing) == 2
+    assert paint_all([Work(good, tmp_path / "out" / long.name)], paint, skip_existing=True) == 0
+    assert painted == [good] * 3
+
+
+def test_whoever_reads_the_lines_may_go(tmp_path: Path) -> None:
+    """As `| head -1` does."""
+    script = (
+        "import sys; from pathlib import Path; from texturenet.folders import Work, paint_all\n"
+        "work = [Work(Path(name), Path(name)) for name in 'abc']\n"
+        "sys.exit(paint_all(work, lambda source, target: target.touch() or 'painted'))"
+    )
+    reading, writing = os.pipe()
+    os.close(reading)
+    ended = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)}, stdout=writing, stderr=subprocess.PIPE, check=False,
+    )  # fmt: skip
+    os.close(writing)
+    assert ended.returncode == 0 and ended.stderr.decode().splitlines()[-1] == "3 of 3 pictures painted"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b", "c"]
+
+
+def test_a_format_that_cannot_be_written_is_no_folder(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"out\.jp2: that format can't be written"):
+        plan([tmp_path / "a.jpg"], tmp_path / "out.jp2", "s")
 
 
 def test_ctrl_c_keeps_what_is_done(work: list[Work], capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 from conftest import ROOT, picture
+from PIL import Image
 
 from texturenet import images, perceptual, reference
 from texturenet.config import Recipe, to_plain
@@ -175,8 +176,45 @@ def test_ctrl_c_saves_the_best(folder: Path, monkeypatch: pytest.MonkeyPatch) ->
     painter = Reference(None, {"perceptual": "lite"}, folder / "checks.png", torch.device("cpu"))
     with pytest.raises(KeyboardInterrupt):
         painter(folder / "photo.jpg", folder / "out.png", 48)
-    assert images.image_size("out.png") == (40, 48)
-    assert len(Path("out.jsonl").read_text().splitlines()) == 4
+    assert images.image_size("out-stopped.png") == (40, 48)
+    assert len(Path("out-stopped.jsonl").read_text().splitlines()) == 4
+    assert sorted(path.name for path in folder.glob("out*")) == ["out-stopped.jsonl", "out-stopped.png"]
+
+
+def test_ctrl_c_before_the_first_iteration_keeps_what_was_there(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Impatient(reference.Trace):
+        def __call__(self, iterate: Iterate) -> None:
+            super().__call__(iterate)
+            raise KeyboardInterrupt
+
+    (folder / "out.jsonl").write_text("of before")
+    monkeypatch.setattr(reference, "Trace", Impatient)
+    painter = Reference(None, {"perceptual": "lite"}, folder / "checks.png", torch.device("cpu"))
+    with pytest.raises(KeyboardInterrupt):
+        painter(folder / "photo.jpg", folder / "out.png", 48)
+    assert [path.name for path in folder.glob("out*")] == ["out.jsonl"]
+    assert Path("out.jsonl").read_text() == "of before"
+
+
+def test_what_does_not_come_along_is_told(
+    stylize: ModuleType, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    frames = [Image.new("RGBA", (40, 32), (value, 90, 30, 255 - value)) for value in (0, 120, 240)]
+    frames[0].save(folder / "a.png")
+    frames[0].save(folder / "b.webp", save_all=True, append_images=frames[1:])
+    words = [*GATYS, *LITE, "--iterations", "1", "--size", "32"]
+    assert stylize.main([*words, "a.png", "-o", "one.png"]) == stylize.main([*words, "b.webp", "-o", "two.png"]) == 0
+    told = [line for line in capsys.readouterr().out.splitlines() if "left out" in line]
+    assert [line.partition(";")[0] for line in told] == [
+        "a.png: its transparency left out",
+        "b.webp: 2 more frames and its transparency left out",
+    ]
+
+
+@pytest.mark.usefixtures("folder")
+def test_a_result_that_cannot_be_written_is_refused_before_the_work(stylize: ModuleType) -> None:
+    assert stylize.main([*GATYS, *LITE, "--iterations", "1", "photo.jpg", "-o", "out.mp4"]) == 2
+    assert not list(Path().glob("out*"))
 
 
 @pytest.mark.parametrize(

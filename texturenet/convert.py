@@ -117,7 +117,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """0, or 2 after an error, with one line on stderr."""
+    """0, or 2 after an error and 130 after Ctrl-C, each with one line on stderr."""
     flags = parser().parse_args(argv)
     try:
         if flags.output.resolve() == flags.weights.resolve():
@@ -126,6 +126,9 @@ def main(argv: list[str] | None = None) -> int:
     except (ValueError, OSError) as error:
         print(f"convert: error: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("stopped; nothing was written", file=sys.stderr)
+        return 130
     print(f"{flags.output}; try it: python stylize.py --model {flags.output} PICTURE")
     return 0
 

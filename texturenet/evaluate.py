@@ -199,7 +199,6 @@ def parser() -> argparse.ArgumentParser:
         "--ratios",
         nargs="+",
         type=_factor,
-        default=[0.5, 1.0, 2.0],
         metavar="FLOAT",
         help="style against content, as multiples of the recipe's (default: 0.5 1 2)",
     )
@@ -223,8 +222,9 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _run(flags: argparse.Namespace) -> None:
-    from texturenet import devices, pages  # torch loads in seconds, after --help and typing errors
+    from texturenet import devices, files, pages  # torch loads in seconds, after --help and typing errors
 
+    files.require_writable(flags.out_dir)
     pages.keep_heap()
     device = devices.resolve_device(flags.device)
     if flags.command == "matched":
@@ -310,6 +310,8 @@ def _sweep(flags: argparse.Namespace, device: Any) -> None:
             raise ValueError("--data_dir trains new networks; leave the checkpoint out, or --data_dir")
         typed = given(flags, ShortRecipe)
         seed = typed.pop("seed", 0)
+        if flags.ratios:
+            typed["ratios"] = flags.ratios
         if typed:
             raise ValueError(f"--{next(iter(typed))} is for training runs; leave it out, or the checkpoint")
         sweeps.noise_sweep(
@@ -337,7 +339,7 @@ def _sweep(flags: argparse.Namespace, device: Any) -> None:
             flags.out_dir,
             device,
             flags.noise_factors or [0.0, 1.0, 2.0],
-            flags.ratios,
+            flags.ratios or [0.5, 1.0, 2.0],
             flags.count,
             flags.size,
             flags.fresh,

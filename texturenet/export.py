@@ -162,7 +162,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """0, or 2 after an error, with one line on stderr."""
+    """0, or 2 after an error and 130 after Ctrl-C, each with one line on stderr."""
     flags = parser().parse_args(argv)
     try:
         source = styles.find(flags.checkpoint)
@@ -173,6 +173,9 @@ def main(argv: list[str] | None = None) -> int:
     except (ValueError, OSError) as error:
         print(f"export: error: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("stopped; nothing was written", file=sys.stderr)
+        return 130
     sizes = ", ".join(f"{width}x{height}" for _, height, width in CHECKS)
     print(f"{target}: opset {OPSET}, {target.stat().st_size / 2**20:.1f} MB")
     print(f"onnxruntime against torch at {sizes}: largest difference {difference:.1e} of [0, 1]")

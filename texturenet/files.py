@@ -7,6 +7,7 @@ import hashlib
 import os
 import re
 import secrets
+import tempfile
 from collections.abc import Callable, Collection
 from pathlib import Path
 
@@ -82,6 +83,16 @@ def write_whole(path: Path, content: bytes | memoryview) -> None:
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink()
+
+
+def require_writable(folder: Path) -> None:
+    """Make the folder if it is missing. Raises OSError, one line, where no file can be made in it."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise OSError(f"can't write to {folder}: {error.strerror}; choose another folder") from None
 
 
 def is_plain_name(name: str) -> bool:

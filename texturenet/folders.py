@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import os
 import string
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -51,6 +52,8 @@ def plan(pictures: Sequence[Path], output: Path | None, style: str, name: str | 
     check_name(name)
     single_file = output is not None and output.suffix.lower() in WRITABLE and not output.is_dir()
     folder = output if output is not None and not single_file else OUTPUT_DIR
+    if not single_file and folder.suffix.lower() in SUFFIXES - WRITABLE and not folder.is_dir():
+        raise ValueError(f"-o {folder}: that format can't be written; end it with one of {', '.join(WRITABLE)}")
     work = []
     for source, place in _found(pictures, folder):
         otherwise = ".mp4" if place.suffix.lower() in VIDEO_SUFFIXES else ".png"
@@ -66,15 +69,27 @@ def plan(pictures: Sequence[Path], output: Path | None, style: str, name: str | 
         work = [Work(work[0].source, output)]
     results: dict[Path, Path] = {}
     for item in work:
-        if (other := results.setdefault(item.target.resolve(), item.source)) != item.source:
+        if (other := results.setdefault(_real(item.target), item.source)) != item.source:
             raise ValueError(f"{other} and {item.source} would both become {item.target}; paint them into two folders")
-        if item.target.resolve() == item.source.resolve():
+        if _real(item.target) == _real(item.source):
             raise ValueError(f"{item.target} would replace the picture itself; choose another -o or --name")
-    named = set() if "{style}" in name else {picture.resolve() for picture in pictures}  # no results of ours, these
+    named = set() if "{style}" in name else {_real(picture) for picture in pictures}  # no results of ours, these
     for item in work:
-        if (first := results.get(item.source.resolve())) and item.source.resolve() in named:
+        if (first := results.get(_real(item.source))) and _real(item.source) in named:
             raise ValueError(f"the painting of {first} would replace {item.source}; choose another -o or --name")
-    return [item for item in dict.fromkeys(work) if item.source.resolve() not in results]
+    return [item for item in dict.fromkeys(work) if _real(item.source) not in results]
+
+
+def _real(path: Path) -> Path:
+    """Without its links. A link that leads to itself stays: Path.resolve raises RuntimeError for it before 3.13."""
+    return Path(os.path.realpath(path))
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # a name that is too long, which writing will tell
+        return False
 
 
 def check_name(name: str) -> None:
@@ -119,7 +134,7 @@ def paint_all(
     What is printed comes in the order of `work`. For more than one file a bar with the time left, and a summary at the
     end, go to stderr.
     """
-    waiting = [item for item in work if not (skip_existing and item.target.exists())]
+    waiting = [item for item in work if not (skip_existing and _is_there(item.target))]
     run = _Run(len(waiting))
     stopped = False
     try:
@@ -182,15 +197,22 @@ class _Run:
     def settle(self, item: Work, finish: Callable[[Any, Path], str], subject: Any) -> None:
         """Finish a file: subject (its source, or its painting), target -> what to print."""
         try:
-            tqdm.write(finish(subject, item.target), file=sys.stdout)
+            told = finish(subject, item.target)
         except (ValueError, OSError) as error:
             self.fail(item, str(error))
-        else:
-            self.painted += 1
-            self.bar.update()
+            return
+        self.painted += 1
+        self.bar.update()
+        try:
+            tqdm.write(told, file=sys.stdout)
+            sys.stdout.flush()
+        except BrokenPipeError:  # `| head`: whoever read it has gone, and the pictures are still wanted
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
     def fail(self, item: Work, error: str) -> None:
         self.failed.append(item.source)
+        if not any(str(path) in error for path in (item.source, item.target)):
+            error = f"{item.source}: {error}"
         tqdm.write(f"stylize.py: error: {error}", file=sys.stderr)
         self.bar.update()
 
@@ -216,8 +238,8 @@ def _found(pictures: Sequence[Path], output: Path) -> Iterator[tuple[Path, Path]
         else:
             yield picture, Path(picture.name)
             continue
-        if root.resolve() in output.resolve().parents:
-            found = [path for path in found if output.resolve() not in path.resolve().parents]
+        if _real(root) in _real(output).parents:
+            found = [path for path in found if _real(output) not in _real(path).parents]
         if not found:
             raise ValueError(f"no pictures in {picture}" if root == picture else f"no picture matches {picture}")
         for path in found:

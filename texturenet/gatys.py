@@ -241,7 +241,7 @@ def start_image(recipe: GatysRecipe, photo: Tensor | None, texture: Tensor, size
     if init != "noise" and photo is None:
         raise ValueError(f"--init {init} starts from a photo, and there is none; use --init noise or texture")
     # Drawn on the CPU, so that every device starts from the same picture.
-    noise = torch.rand((1, 3, *size), generator=torch.Generator().manual_seed(recipe.seed)).to(texture.device)
+    noise = torch.rand((1, 3, *size), generator=torch.Generator().manual_seed(recipe.seed % 2**64)).to(texture.device)
     if init == "noise":
         return noise
     assert photo is not None

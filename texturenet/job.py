@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import itertools
 import math
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -19,7 +18,7 @@ from torch import Tensor
 
 from texturenet import checkpoint, data, images, styles
 from texturenet.config import Recipe, Run, from_plain, to_plain
-from texturenet.files import is_plain_name, sha256
+from texturenet.files import is_plain_name, require_writable, sha256
 from texturenet.perceptual import Encoder, load_encoder
 from texturenet.presets import on_lite
 from texturenet.processes import ALONE, Processes
@@ -100,7 +99,7 @@ def prepare(
         texture_name = _told_name(texture_name, run, say)
     resumed_from, resumed = _resumed(resume, run, texture_name, processes, say)
     for folder in (run.checkpoint_dir, run.run_dir):
-        _require_writable(folder)
+        require_writable(folder)
     before = from_plain(Recipe, resumed["recipe"]) if resumed else Recipe()
     if resumed and recipe_given.get("perceptual") == "auto":  # whatever it was
         recipe_given = {name: value for name, value in recipe_given.items() if name != "perceptual"}
@@ -238,15 +237,6 @@ def _start(recipe_given: dict[str, Any], with_photos: bool) -> dict[str, Any]:
         "weights": found["weights"],
         "started_from": {"name": found["name"], "step": found["step"], "sha256": sha256(path)},
     }
-
-
-def _require_writable(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise OSError(f"can't write to {folder}: {error.strerror}; choose another folder") from None
 
 
 def _changed(before: Recipe, now: Recipe, step: int, allowed: bool, say: Callable[[str], None]) -> list[dict[str, Any]]:

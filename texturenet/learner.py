@@ -43,7 +43,7 @@ def build(recipe: Recipe, content: bool) -> tuple[Generator, dict[str, Any]]:
         if recipe.noise_scales is not None:
             options["noise_scales"] = recipe.noise_scales
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(recipe.seed)
+        torch.manual_seed(recipe.seed % 2**64)
         generator = GENERATORS[recipe.generator](**options)
     return generator, {"name": recipe.generator, "options": options}
 

@@ -6,7 +6,6 @@ painting.py.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,8 +57,8 @@ class Look:
         return self.mask is not None or self.segments is not None
 
     def __post_init__(self) -> None:
-        if self.noise_factor == math.inf:
-            raise ValueError("--noise_factor inf: give a number, 0 to 2 for the styles that ship")
+        if self.noise_factor is not None and not self.noise_factor < 1e6:
+            raise ValueError(f"--noise_factor {self.noise_factor:g}: give 0 to 2, the range of the styles that ship")
         if not 0 <= self.strength <= 1:
             raise ValueError(f"--strength {self.strength:g} is outside 0 (the photo) to 1 (the painting)")
         if self.mask and self.segments:

@@ -15,7 +15,8 @@ def padded_size(height: int, width: int, multiple: int) -> tuple[int, int]:
     """
     if min(height, width) < SMALLEST:
         raise ValueError(
-            f"a picture of {width}x{height} px is too small: it takes at least {SMALLEST}x{SMALLEST}; enlarge it first"
+            f"a picture of {width}x{height} px is too small: it takes at least {SMALLEST}x{SMALLEST}; enlarge it, or "
+            "give a larger --size or --work_size if one made it so"
         )
     h, w = (max(-(-side // multiple), 2) * multiple for side in (height, width))
     return h, w

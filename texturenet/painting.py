@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from texturenet import blending, files, folders, images, pictures, reports, styles, video
+from texturenet import blending, codec, files, folders, images, pictures, reports, styles, video
 from texturenet.look import Look
 from texturenet.segments import Segments
 from texturenet.stylizer import Kind, Stylizer
@@ -72,7 +72,7 @@ class Painter:
             Stylizer(model, device, max_memory=max_memory, precision=precision, finish=finish)
             for model, finish in zip(models, finishes, strict=True)
         ]
-        categories = (look.segments_category or "").split(",")
+        categories = [name.strip() for name in (look.segments_category or "").split(",")]
         self.segments = Segments(look.segments, categories) if look.segments else None
         most = AHEAD_PIXELS
         if max_memory is not None and torch.device(device).type == "cpu":  # what waits takes a tenth of it at most
@@ -98,6 +98,8 @@ class Painter:
 
     def texture(self, target: Path, height: int, width: int, quality: int = 95) -> Path:
         """The style's texture itself, of height x width px, into `target`; says so if it will not tile."""
+        codec.require_pixels("--size", (height, width))
+        codec.format_of(target)  # before the work, not after it
         style = self.styles[0]
         _, made_height, made_width = style.generator.noise_shapes(height, width)[0]
         if style.recipe.get("padding") == "circular" and (made_height, made_width) != (height, width):

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from texturenet import images
+from texturenet import codec, images
 from texturenet.config import to_plain
 from texturenet.devices import place
 from texturenet.gatys import SIZE, Interrupted, Iterate, paint, pyramid_sizes, start_image
@@ -63,14 +63,16 @@ class Reference:
         photo_path  None: the texture alone
         size        longer side of the result, px, or (h, w) without a photo; default `SIZE`
         Raises ValueError, where a.jpg's log would replace that of this object's a.png too.
-        On Ctrl-C the best picture so far is saved, and KeyboardInterrupt raised.
+        On Ctrl-C the best picture so far is saved beside it as NAME-stopped, so that nobody takes it for a finished one
+        and a result of before stays, and KeyboardInterrupt raised.
         """
+        codec.format_of(target)
         other = self._results.setdefault(target.with_suffix(".jsonl"), target)
         if other != target:
             raise ValueError(f"{target}: its log would replace that of {other}; paint them into two folders")
         size = size or SIZE
         longer = size if isinstance(size, int) else max(size)
-        photo = None if photo_path is None else images.load_image(photo_path, longer).to(self.device)
+        photo = None if photo_path is None else self._photo(photo_path, longer)
         full = (longer, longer) if isinstance(size, int) else size
         if photo is not None:
             full = (photo.shape[-2], photo.shape[-1])
@@ -93,11 +95,27 @@ class Reference:
             try:
                 picture = paint(photo, texture, self.encoder, recipe, trace, full)
             except Interrupted as stop:
-                images.save_image(stop.image, target, quality)
-                trace.bar.write(f"stopped; the best picture so far is in {target}")
+                if not any(row["iteration"] for row in trace.rows):
+                    trace.part.unlink()
+                    trace.bar.write("stopped before the first iteration; nothing is kept")
+                    raise
+                stopped = target.with_name(f"{target.stem}-stopped{target.suffix}")
+                images.save_image(stop.image, stopped, quality)
+                trace.part.replace(stopped.with_suffix(".jsonl"))
+                trace.bar.write(f"stopped; the best picture so far is in {stopped}")
                 raise
         images.save_image(picture, target, quality)
+        trace.part.replace(trace.path)
         return [target, trace.path, trace.plot()]
+
+    def _photo(self, path: Path, longer: int) -> Tensor:
+        """(1, 3, H, W) on the device; says what of the file does not come along."""
+        with codec.opened(path) as header:
+            left = [f"{frames - 1} more frames"] if (frames := getattr(header, "n_frames", 1)) > 1 else []
+            left += ["its transparency"] * header.has_transparency_data
+        if left:
+            self.say(f"{path}: {' and '.join(left)} left out; a trained style (--model) keeps them")
+        return images.load_image(path, longer).to(self.device)
 
     @torch.no_grad()
     def _describe(self, photo: Tensor | None, texture: Tensor) -> None:
@@ -129,6 +147,7 @@ class Trace:
 
     target  the picture
     header  the first row of the log: recipe, encoder, inputs
+    The log is PICTURE.jsonl.part until whoever runs it gives it its name.
     """
 
     def __init__(self, target: Path, header: dict[str, Any], recipe: GatysRecipe, quality: int) -> None:
@@ -136,8 +155,9 @@ class Trace:
 
         self.target, self.recipe, self.quality = target, recipe, quality
         self.path = target.with_suffix(".jsonl")
+        self.part = self.path.with_name(f"{self.path.name}.part")
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        self.file = self.path.open("w", encoding="utf-8")
+        self.file = self.part.open("w", encoding="utf-8")
         self._write(header)
         self.rows: list[dict[str, Any]] = []
         self.started = time.monotonic()
