@@ -252,7 +252,7 @@ def test_the_preset_of_the_styles_that_ship(tmp_path: Path, texture_path: Path, 
     path = train(resumed(tmp_path, texture_path, photo_dir, [], given=given))
     fields = checkpoint.load(path)
     assert fields["started_from"]["name"] == "mosaic"
-    assert fields["recipe"]["noise_range"] == [0.0, 2.0]
+    assert fields["recipe"]["noise_range"] == [0.0, 3.0]
     assert open_judged(path).stylizer.paints_photos
 
 
