@@ -186,4 +186,4 @@ def test_the_preset_of_the_styles_that_ship_starts_from_one() -> None:
     recipe = Recipe(**preset("laptop", TRAIN_PRESETS))
     fields = checkpoint.load(styles.find(recipe.start_from or ""))
     assert (fields["generator"]["name"], fields["perceptual"]["name"]) == (recipe.generator, recipe.perceptual)
-    assert recipe.noise_range == (0.0, 2.0)
+    assert recipe.noise_range == (0.0, 3.0)
