@@ -32,7 +32,7 @@ DOORS: dict[str, set[str]] = {
     "visdom_server": set(),
     "visdom_monitor": {"monitor"},
     "data": {"files", "images"},
-    "checkpoint": {"files", "torchfile", "generators"},
+    "checkpoint": {"config", "files", "torchfile", "generators"},
     "gatys": {"devices", "presets", "images", "perceptual", "losses"},
     "reference": {"codec", "config", "presets", "gatys", "images", "perceptual", "devices"},
     "look": {"config"},

@@ -44,5 +44,7 @@ def test_the_next_multiple_and_two_at_least(size: tuple[int, int], padded: tuple
 
 
 def test_too_small() -> None:
-    with pytest.raises(ValueError, match="40x15 px is too small: it takes at least 16x16; enlarge it"):
+    with pytest.raises(
+        ValueError, match="40x15 px is too small: it takes at least 16x16; enlarge it, or give a larger --size"
+    ):
         padded_size(15, 40, 4)

@@ -49,13 +49,12 @@ def workshop(photo_dir: Path, texture_path: Path, tmp_path: Path) -> Path:
 
 def test_processes_that_differ_are_told(workshop: Path) -> None:
     """As where one of two machines lacks a photo."""
-    words = " ".join(map(shlex.quote, map(str, FLAGS)))
+    launcher = command(2)[: -len(FLAGS) - 1]
     script = workshop / "own.sh"
     script.write_text(
         f"cp -r photos photos$RANK; test $RANK = 0 || rm $(ls -d photos1/* | head -1)\n"
-        f"exec {sys.executable} {ROOT / 'train.py'} {words.replace('photos', 'photos$RANK')} --iterations 2\n"
+        f"exec {sys.executable} {ROOT / 'train.py'} {' '.join(FLAGS).replace('photos', 'photos$RANK')} --iterations 2\n"
     )
-    launcher = command(2)[: command(2).index("--nproc_per_node=2") + 1]
     ended = subprocess.run(
         [*launcher, "--no_python", "sh", str(script)],
         cwd=workshop, env=ENVIRONMENT, capture_output=True, text=True, timeout=120, check=False,

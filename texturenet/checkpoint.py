@@ -34,6 +34,7 @@ from typing import Any
 import torch
 
 from texturenet import torchfile
+from texturenet.config import MOST_NOISE
 from texturenet.files import is_plain_name
 from texturenet.generators import GENERATORS, Generator
 
@@ -83,7 +84,6 @@ _HOLDS: dict[str, Callable[[Any], bool]] = {
 }
 # What a file may ask of a generator: sizes are claims until its weights have been seen to fit.
 RANGES = {"scales": (1, 12), "width": (1, 1024), "blocks": (0, 64), "noise_channels": (0, 64), "noise_scales": (0, 12)}
-MOST_NOISE = 1e6  # that a noise_factor stays below
 
 
 def out_of_range(options: dict[str, Any]) -> str | None:

@@ -15,6 +15,8 @@ from pathlib import Path
 from types import UnionType
 from typing import Any
 
+MOST_NOISE = 1e6  # that a noise_factor stays below
+
 GENERATORS = ("pyramid", "residual")
 PERCEPTUAL = ("auto", "vgg19", "vgg16", "resnet18", "squeezenet1_1", "lite")
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")

@@ -21,9 +21,9 @@ DEVICES = ("auto", "cpu", "cuda", "mps")
 def resolve_device(wanted: str) -> torch.device:
     """The device of that name, "cuda:1" too; "auto": CUDA, else Apple's mps, else the CPU. ValueError if absent.
 
-    On CUDA float32 means float32 from then on: torch's own choice for convolutions is TF32, whose products keep 10 bits
-    (an eighth of what the reference's line search calls a gain), and sums of bfloat16 products may be rounded on their
-    way, which a Gram matrix's must not be.
+    On CUDA float32 means float32 from then on: torch's own choice for convolutions is TF32, whose factors are
+    rounded by up to half of what the reference calls a gain, and sums of bfloat16 products may be rounded on their way,
+    which a Gram matrix's must not be.
     """
     device = _device(wanted)
     if device.type == "cuda":

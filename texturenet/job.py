@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from texturenet import checkpoint, data, images, styles
-from texturenet.config import Recipe, Run, from_plain, to_plain
+from texturenet.config import MOST_NOISE, Recipe, Run, from_plain, to_plain
 from texturenet.files import is_plain_name, require_writable, sha256
 from texturenet.perceptual import Encoder, load_encoder
 from texturenet.presets import on_lite
@@ -204,8 +204,8 @@ def _resumed(
 def _require_usable(recipe: Recipe) -> None:
     """Raises ValueError for what no checkpoint may have, before a run is spent on it."""
     trouble = checkpoint.out_of_range({name: getattr(recipe, name) for name in SHAPES if name in checkpoint.RANGES})
-    if trouble is None and not recipe.noise_factor < checkpoint.MOST_NOISE:
-        trouble = f"noise_factor is not below {checkpoint.MOST_NOISE:g}"
+    if trouble is None and not recipe.noise_factor < MOST_NOISE:
+        trouble = f"noise_factor is not below {MOST_NOISE:g}"
     if trouble is not None:
         raise ValueError(f"--{trouble}")
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from texturenet.config import flag
+from texturenet.config import MOST_NOISE, flag
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Look:
         return self.mask is not None or self.segments is not None
 
     def __post_init__(self) -> None:
-        if self.noise_factor is not None and not self.noise_factor < 1e6:
+        if self.noise_factor is not None and not self.noise_factor < MOST_NOISE:
             raise ValueError(f"--noise_factor {self.noise_factor:g}: give 0 to 2, the range of the styles that ship")
         if not 0 <= self.strength <= 1:
             raise ValueError(f"--strength {self.strength:g} is outside 0 (the photo) to 1 (the painting)")

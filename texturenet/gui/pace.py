@@ -31,8 +31,8 @@ class Preset:
     flags: dict[str, Any]
 
 
-# On top of train.py's preset laptop, by which the styles that ship were made: "good" is its number of steps. After
-# "best" even runs that began with drawn weights stood still: docs/quality.md.
+# On top of train.py's preset laptop, by which the styles that ship were made: "good" is its number of steps, and
+# "best" three times as many.
 PRESETS = {
     "quick": Preset(
         "Quick look",
