@@ -217,7 +217,7 @@ def main(argv: list[str] | None = None) -> int:
     if not flags.pictures:
         height, width = texture_size(flags)
         target = flags.output or folders.OUTPUT_DIR
-        if target.suffix.lower() not in folders.WRITABLE:
+        if not folders.is_file_name(target):
             target = target / f"{name}-{width}x{height}.png"
         print(paint(None, target))
         return 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -178,6 +179,13 @@ def test_bar_shows_losses_speed_and_steps(capsys: pytest.CaptureFixture[str]) ->
     assert out == ""
     for part in ("150/2000", "total 12.35", "style 0.8123", "content 0.4411", "12.3 img/s", "data wait 25%"):
         assert part in err
+
+
+def test_bar_shows_the_time_left_that_it_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    bar = ProgressBar(2000)
+    bar.on_step(replace(event(150), seconds_left=3725.0))
+    bar.close()
+    assert re.search(r"150/2000 \[\d\d:\d\d<1:02:05, .*total", capsys.readouterr().err)
 
 
 def test_verbose_line_at_the_first_event_past_each_multiple(capsys: pytest.CaptureFixture[str]) -> None:

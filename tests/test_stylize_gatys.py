@@ -141,6 +141,8 @@ def test_resnets_preset_needs_resnets_weights(
 def test_texture_alone(stylize: ModuleType) -> None:
     assert stylize.main([*GATYS, *LITE, "--iterations", "2", "--size", "64x48"]) == 0
     assert images.image_size("stylized/checks-64x48.png") == (48, 64)
+    with pytest.raises(ValueError, match=r"out\.jp2: that format can't be written"):
+        stylize.main([*GATYS, *LITE, "--iterations", "2", "--size", "64x48", "-o", "out.jp2"])
     assert stylize.main([*GATYS, *LITE, "--iterations", "1", "--size", "40", "-o", "other.png"]) == 0
     assert images.image_size("other.png") == (40, 40)
     with pytest.raises(ValueError, match="--init content starts from a photo, and there is none"):

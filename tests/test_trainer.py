@@ -15,7 +15,7 @@ from conftest import picture
 from texturenet import checkpoint, data, images, keeper, monitor, trainer
 from texturenet.config import Recipe, Run, from_plain, to_plain
 from texturenet.job import Job, fingerprint, prepare
-from texturenet.learner import learning_rate
+from texturenet.learner import Learner, learning_rate
 from texturenet.objective import Objective
 from texturenet.processes import ALONE, Processes
 from texturenet.recovery import Interrupted, NonFiniteLoss
@@ -132,6 +132,46 @@ def test_four_steps_are_two_and_two(tmp_path: Path, texture_path: Path, photo_di
     assert_same_weights(whole, again)
     assert [event.losses for event in straight.steps] == [event.losses for event in broken.steps]
     assert 0 < half < checkpoint.load(again)["training"]["seconds"]  # the clock goes on too
+
+
+@pytest.mark.parametrize("with_photos", [True, False])
+def test_crops_grow(
+    with_photos: bool, tmp_path: Path, texture_path: Path, photo_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes: list[tuple[int, ...]] = []
+    paint = Learner._paint
+
+    def painted(self: Learner, photo: torch.Tensor | None, noise: list[torch.Tensor]) -> torch.Tensor:
+        sizes.append(tuple(noise[0].shape[-2:] if photo is None else photo.shape[-2:]))
+        picture = paint(self, photo, noise)
+        assert picture.shape[-2:] == sizes[-1]
+        return picture
+
+    monkeypatch.setattr(Learner, "_paint", painted)
+    recipe, listener = {"image_size": 64, "grow_from": 32}, Recorder()
+    photos = photo_dir if with_photos else None
+    whole = train(job(tmp_path / "whole", texture_path, photos, recipe), [listener])
+    assert sizes == [(32, 32), (48, 48), (48, 48), (64, 64)]
+
+    first = job(tmp_path / "parts", texture_path, photos, recipe)
+    with pytest.raises(Interrupted):
+        train(first, [KillAfter(3, signal.SIGINT)])
+    assert_same_weights(whole, train(job(tmp_path / "parts", texture_path, photos, resume="auto", workers=1)))
+    assert sizes[4:] == sizes[:4]
+
+
+def test_time_left_counts_crops_that_grow_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 100.0
+    monkeypatch.setattr(trainer.time, "perf_counter", lambda: now)
+    meter = trainer._Meter(Recipe(iterations=20, batch_size=2, image_size=256, grow_from=128))
+    now += 7  # the warm-up counts for nothing
+    assert meter.read(1) == (0.0, 0.0, None)
+    now += 4  # two seconds a step of 128 px, so 4.5 one of 192 px, and 8 one of 256
+    assert meter.read(3) == (1.0, 0.0, pytest.approx(6 * 2 + 6 * 4.5 + 5 * 8))
+    now += 6 * 2 + 4.5
+    assert meter.read(10)[2] == pytest.approx(5 * 4.5 + 5 * 8)
+    now += 5 * 4.5 + 5 * 8
+    assert meter.read(20)[2] == 0
 
 
 class KillAfter(Recorder):

@@ -71,6 +71,7 @@ pretrain           the command line of these: `python -m texturenet.pretrain`
 processes          several processes that train one style, as torchrun starts them
 supply             photos for the loop, past a disk that is away and readers that are killed
 job                a training run before its first step: inputs checked, choices made
+crops              how large the crops of each training step are
 objective          what a training step minimises: the loss, over a range of noise; diversity, stability
 learner            one step of Adam, and all that such a step changes
 keeper             the checkpoints of a run: the latest, the ones before, the best

@@ -69,6 +69,13 @@ class Recipe:
     iterations: int = flag(2000, "training", "optimizer steps; 2,000 at batch 16 in Ulyanov et al. 2016", least=1)
     batch_size: int = flag(4, "training", "photos per step", least=1)
     image_size: int = flag(256, "training", "side of the training crops, px", least=32)
+    grow_from: int | None = flag(
+        None,
+        "training",
+        "side of the first crops, px, from which they grow to --image_size: many small steps, then few large ones "
+        "(default: all are of --image_size)",
+        least=32,
+    )
     style_size: int = flag(
         256, "training", "longer side at which the texture is shown to the loss, px: the larger, the larger the strokes"
     )

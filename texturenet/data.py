@@ -95,13 +95,17 @@ class Photos(Dataset[Tensor]):
     `size` would show of the photo with its shorter side at 1 to MAX_ZOOM times `size`, uniformly at random, half of
     them mirrored; smaller photos are enlarged. A photo that cannot be read gives way to the next of its epoch. Where
     the photos are away all at once, none takes the place of another: PhotosAway is raised.
+
+    smaller  (item, side) in order: items before that one are crops of that side in place of `size`
     """
 
-    def __init__(self, paths: Sequence[Path], size: int, seed: int = 0) -> None:
+    def __init__(
+        self, paths: Sequence[Path], size: int, seed: int = 0, smaller: Sequence[tuple[int, int]] = ()
+    ) -> None:
         if not paths or size < 1 or seed < 0:
             raise ValueError(f"{len(paths)} photos, size {size}, seed {seed}: needs a photo, size >= 1 and seed >= 0")
         self.paths = list(paths)
-        self.size = size
+        self.size, self.smaller = size, tuple(smaller)
         self.seed = seed
         self._order: tuple[int, Tensor] = (-1, torch.empty(0))  # the epoch drawn last, and its permutation (N,)
         # In shared memory, so that a broken file is reported by one worker and not by each.
@@ -143,14 +147,15 @@ class Photos(Dataset[Tensor]):
         return self._order[1]
 
     def _crop(self, path: Path, n: int) -> Tensor:
+        size = next((side for end, side in self.smaller if n < end), self.size)
         draw = np.random.default_rng(_mix(self.seed, 1, n)).random(4)
         zoom = 1 + (MAX_ZOOM - 1) * draw[0]
-        photo = images.open_image(path, shorter_side=round(self.size * zoom))
+        photo = images.open_image(path, shorter_side=round(size * zoom))
         # Scaling and cropping in one: only the window, in pixels of the photo, is resampled.
         window = min(photo.size) / zoom
         left, top = draw[1] * (photo.width - window), draw[2] * (photo.height - window)
         box = (left, top, min(left + window, photo.width), min(top + window, photo.height))
-        crop = photo.resize((self.size, self.size), Image.Resampling.BICUBIC, box=box)
+        crop = photo.resize((size, size), Image.Resampling.BICUBIC, box=box)
         return images.to_uint8(crop.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if draw[3] < 0.5 else crop)
 
     def _report(self, photo: int, error: ImageError) -> None:

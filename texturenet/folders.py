@@ -50,10 +50,8 @@ def plan(pictures: Sequence[Path], output: Path | None, style: str, name: str | 
     """
     name = name or NAME
     check_name(name)
-    single_file = output is not None and output.suffix.lower() in WRITABLE and not output.is_dir()
+    single_file = output is not None and is_file_name(output)
     folder = output if output is not None and not single_file else OUTPUT_DIR
-    if not single_file and folder.suffix.lower() in SUFFIXES - WRITABLE and not folder.is_dir():
-        raise ValueError(f"-o {folder}: that format can't be written; end it with one of {', '.join(WRITABLE)}")
     work = []
     for source, place in _found(pictures, folder):
         otherwise = ".mp4" if place.suffix.lower() in VIDEO_SUFFIXES else ".png"
@@ -78,6 +76,16 @@ def plan(pictures: Sequence[Path], output: Path | None, style: str, name: str | 
         if (first := results.get(_real(item.source))) and _real(item.source) in named:
             raise ValueError(f"the painting of {first} would replace {item.source}; choose another -o or --name")
     return [item for item in dict.fromkeys(work) if _real(item.source) not in results]
+
+
+def is_file_name(output: Path) -> bool:
+    """Whether an output names a file, not a folder. Raises ValueError for a format that can't be written."""
+    suffix = output.suffix.lower()
+    if output.is_dir():
+        return False
+    if suffix in SUFFIXES - WRITABLE:
+        raise ValueError(f"-o {output}: that format can't be written; end it with one of {', '.join(WRITABLE)}")
+    return suffix in WRITABLE
 
 
 def _real(path: Path) -> Path:

@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from texturenet import crops
 from texturenet.config import STRENGTHS, Recipe
 from texturenet.devices import out_of_memory, place, resolve_precision
 from texturenet.generators import GENERATORS, Generator
@@ -138,6 +139,8 @@ class Learner:
         """
         for group in self.optimizer.param_groups:
             group["lr"] = self.learning_rate
+        if self.steps and crops.side(self.recipe, self.steps) != crops.side(self.recipe, self.steps - 1):
+            self.smoothed, self.least = None, math.inf  # losses of crops of another size are no better and no worse
         terms = self._gradients(photo)
         total = terms["total"].clone()
         gradients = [p.grad for p in self.generator.parameters() if p.grad is not None]

@@ -35,6 +35,7 @@ class StepEvent:
     images_per_second: float  # since the last event; 0.0 where unknown
     data_wait: float  # share of time in [0, 1] spent waiting for photos since the last event
     learning_rate: float
+    seconds_left: float | None = None  # at the present speed, crops that grow counted in; None where unknown
 
 
 @dataclass(frozen=True)
@@ -79,6 +80,10 @@ class ProgressBar:
             parts.append(f"{event.images_per_second:.3g} img/s")
         self._bar.set_postfix_str("  ".join([*parts, f"data wait {event.data_wait:.0%}"]), refresh=False)
 
+        if event.seconds_left is not None:  # tqdm's own knows nothing of crops that grow
+            left = tqdm.format_interval(event.seconds_left)
+            numbers = f"{{n_fmt}}/{{total_fmt}} [{{elapsed}}<{left}, {{rate_fmt}}{{postfix}}]"
+            self._bar.bar_format = f"{{l_bar}}{{bar}}| {numbers}"
         before = self._bar.n
         self._bar.update(event.step - before)
         # Events need not fall on multiples of verbose_every: the first one past each multiple speaks.
@@ -195,6 +200,7 @@ class JsonlLog:
                 "images_per_second": _finite_or_none(event.images_per_second),
                 "data_wait": _finite_or_none(event.data_wait),
                 "learning_rate": _finite_or_none(event.learning_rate),
+                "seconds_left": event.seconds_left,
             }
         )
 

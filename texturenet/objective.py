@@ -23,6 +23,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from texturenet import crops
 from texturenet.config import Recipe
 from texturenet.generators import Generator, make_noise
 from texturenet.losses import PerceptualLoss, diversity_loss
@@ -87,12 +88,12 @@ class Objective:
         recipe = self.recipe
         if photo is not None and recipe.diversity_weight:
             photo = photo[::2].repeat_interleave(2, 0)  # two pictures, side by side, of each of half the photos
-        factor, seed = noise_factor(recipe, step), step_seed(recipe.seed, step)
+        factor, side, seed = noise_factor(recipe, step), crops.side(recipe, step), step_seed(recipe.seed, step)
         noise = make_noise(
             self.generator,
             recipe.batch_size,
-            recipe.image_size,
-            recipe.image_size,
+            side,
+            side,
             seed,
             factor,
             next(self.generator.parameters()).device,

@@ -57,7 +57,7 @@ def train(
     steps, start = step_count(recipe, pictures), resumed["step"] if resumed else 0
     epoch = steps // recipe.epochs
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(recipe.seed)
+        torch.manual_seed(recipe.seed % 2**64)
         classifier = place(Classifier(len(pictures.classes), recipe.dropout), device).train()
         optimizer = torch.optim.SGD(_groups(classifier, recipe), lr=0.1, momentum=recipe.momentum, nesterov=True)
         scaler = torch.amp.GradScaler(device.type, enabled=dtype == torch.float16)
@@ -91,7 +91,7 @@ def train(
             waited += time.perf_counter() - asked
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate(recipe, step, steps)
-            torch.manual_seed(recipe.seed * steps + step)  # of the dropout
+            torch.manual_seed((recipe.seed * steps + step) % 2**64)  # of the dropout
             shown, labels = _to_network(crops, device), labels.to(device)
             # In full from the first step, and it would learn nothing.
             if radius := recipe.attack / 255 * min(1, step / (WARMUP * steps)):

@@ -15,13 +15,15 @@ import contextlib
 import math
 import signal
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from texturenet import data, images, supply
+from texturenet import crops, data, images, supply
+from texturenet.config import Recipe
 from texturenet.generators import Generator, make_noise
 from texturenet.job import Job
 from texturenet.keeper import Keeper
@@ -55,7 +57,7 @@ def _take_steps(
     """From where the learner is to the end, or to a signal, or to a fault."""
     recipe, run, processes = job.recipe, job.run, job.processes
     losses: dict[str, float] = dict(job.resumed["losses"]) if job.resumed else {}
-    meter, since = _Meter(recipe.batch_size), time.monotonic()
+    meter, since = _Meter(recipe), time.monotonic()
     photos = _photo_batches(job, learner.steps, lambda: caught)
     while True:
         try:
@@ -77,7 +79,8 @@ def _take_steps(
         if scheduled or done % run.log_every == 0 or done == 1:
             # The only place that waits for a loss; a loss that went wrong is found before it can be saved.
             losses = _read(terms, learner)
-            event = StepEvent(done, recipe.iterations, losses, *meter.read(done), rate)
+            speed, wait, left = meter.read(done)
+            event = StepEvent(done, recipe.iterations, losses, speed, wait, rate, left)
             for listener in listeners:
                 listener.on_step(event)
             if scheduled or keeper.owed:
@@ -113,7 +116,8 @@ def _photo_batches(job: Job, start_step: int, stopping: Callable[[], object]) ->
     if not job.photos:
         while True:
             yield None
-    photos = data.Photos(job.photos, recipe.image_size, recipe.seed)
+    smaller = [(step * recipe.batch_size, side) for step, side in crops.smaller(recipe)]
+    photos = data.Photos(job.photos, recipe.image_size, recipe.seed, smaller)
     cuda = job.device.type == "cuda"
     try:
         for batch in supply.batches(
@@ -161,10 +165,13 @@ def _preview_sheet(job: Job, generator: Generator) -> Tensor:
 
 
 class _Meter:
-    """Photos per second and the share of time spent waiting for them, between two readings."""
+    """Photos per second, the share of time spent waiting for them, and the time left, told at each reading."""
 
-    def __init__(self, batch_size: int) -> None:
-        self.batch_size, self.step, self.start, self.waited = batch_size, -1, time.perf_counter(), 0.0
+    RECENT = 10  # readings that the time left is told from
+
+    def __init__(self, recipe: Recipe) -> None:
+        self.recipe, self.step, self.start, self.waited = recipe, -1, time.perf_counter(), 0.0
+        self.recent: deque[tuple[int, float]] = deque(maxlen=self.RECENT)  # pixels and seconds between two readings
 
     @contextlib.contextmanager
     def waiting(self) -> Iterator[None]:
@@ -172,11 +179,16 @@ class _Meter:
         yield
         self.waited += time.perf_counter() - begin
 
-    def read(self, step: int) -> tuple[float, float]:
+    def read(self, step: int) -> tuple[float, float, float | None]:
+        """(photos a second, share of time in [0, 1], seconds left) since the last reading; 0.0 and None: unknown."""
         now = time.perf_counter()
         elapsed = max(now - self.start, 1e-9)
-        # The first reading holds the warm-up; a speed from it would make a wrong ETA.
-        speed = (step - self.step) * self.batch_size / elapsed if self.step >= 0 else 0.0
         wait = min(self.waited / elapsed, 1.0)
+        speed, left = 0.0, None
+        if self.step >= 0:  # the first reading holds the warm-up; a speed from it would make a wrong time left
+            speed = (step - self.step) * self.recipe.batch_size / elapsed
+            self.recent.append((crops.pixels(self.recipe, self.step, step), elapsed))
+            done, seconds = map(sum, zip(*self.recent, strict=True))
+            left = crops.pixels(self.recipe, step, self.recipe.iterations) * seconds / done
         self.step, self.start, self.waited = step, now, 0.0
-        return speed, wait
+        return speed, wait, left
