@@ -47,7 +47,10 @@ def machine(device: torch.device) -> dict[str, str]:
     return {
         "chip": chip,
         "units": units,
-        "ours computes in": str(resolve_precision("auto", device)).removeprefix("torch."),
+        "ours computes in": ", ".join(
+            f"{str(resolve_precision('auto', device, painting)).removeprefix('torch.')} {what}"
+            for what, painting in (("to paint", True), ("to train", False))
+        ),
         "memory": f"{memory / 2**30:.0f} GB",
         "versions": f"Python {platform.python_version()}, torch {torch.__version__}, numpy {numpy.__version__}, "
         f"{platform.system()} {platform.release()}",

@@ -9,10 +9,12 @@ from conftest import picture
 from PIL import Image
 from torch import Tensor
 
-from texturenet import blending, checkpoint, devices, images, stylizer, tiles
+from texturenet import blending, checkpoint, devices, images, styles, stylizer, tiles
 from texturenet.checkpoint import CheckpointError
 from texturenet.generators import Pyramid
 from texturenet.stylizer import Stylizer
+
+SAMPLE = Path(__file__).parents[1] / "data/sample/val2017/000000000049.jpg"
 
 
 def save_style(path: Path, seed: int = 0, **options: Any) -> Path:
@@ -204,10 +206,33 @@ def test_no_checkpoint(tmp_path: Path) -> None:
         Stylizer(tmp_path / "nowhere.pt")
 
 
-def test_half_precision_is_the_same_picture() -> None:
+@pytest.mark.parametrize("style", styles.shipped(), ids=lambda path: path.stem)
+def test_half_precision_is_the_same_picture(style: Path) -> None:
     """On any CPU; by default only where it is faster."""
-    exact, half = (Stylizer("mosaic", precision=precision)(picture(250, 190)) for precision in ("fp32", "bf16"))
+    photo = images.load_image(SAMPLE, 190)
+    exact, half = (Stylizer(style, precision=precision)(photo) for precision in ("fp32", "bf16"))
     assert 0 < (exact - half).abs().mean() < 1 / 255
+
+
+def test_values_beyond_float16_are_painted_in_float32(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As a GPU paints, on a CPU."""
+    monkeypatch.setattr(Stylizer, "_always_in_strips", False)
+    path, photo = save_style(tmp_path / "style.pt"), picture(40, 50)
+    exact, style = Stylizer(path, precision="fp32")(photo), Stylizer(path, precision="fp32")
+    style._dtype = torch.float16
+    assert 0 < (style(photo) - exact).abs().max() < 2 / 255
+    assert capsys.readouterr().err == ""
+
+    fields = checkpoint.load(path)
+    fields["weights"]["enter.0.0.0.weight"] *= 1e6  # the norm that follows divides by as much
+    checkpoint.save(path, **{name: value for name, value in fields.items() if name not in ("format", "version")})
+    exact, style = Stylizer(path, precision="fp32")(photo), Stylizer(path, precision="fp32")
+    style._dtype = torch.float16
+    for _ in range(2):
+        assert torch.equal(style(photo), exact)
+    assert capsys.readouterr().err.count("beyond what float16 holds; painting in float32") == 1
 
 
 def test_by_default_a_chip_that_is_slow_in_it_is_spared_half_precision(

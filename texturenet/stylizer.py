@@ -47,7 +47,7 @@ class Stylizer:
                 more is painted by computing parts of the network several times (see tiles.py), the same to 1e-5
                 (in bf16 to its rounding), and one line on stderr says so
     precision   "auto", "fp32", "bf16" or "fp16": what convolutions compute in; see `devices.resolve_precision`. The
-                picture differs by less than 1/255 on average. An ONNX file has its own
+                picture of a style that ships differs by less than 1/255 on average. An ONNX file has its own
     finish      what is done to a painting before strength, colours and masks: (photo, painting) -> painting, tensors
                 (1, 3, H, W) at the size that is painted at; see `refining.Refiner`
     Raises ValueError, one line, for a file that is none and for a name that does not ship.
@@ -80,7 +80,7 @@ class Stylizer:
             self.name, self.recipe = fields["name"], fields["recipe"]
             self.trained_noise_factor = float(fields["recipe"]["noise_factor"])
             generator = checkpoint.build_generator(fields)
-            self._dtype = resolve_precision(precision, self.device)
+            self._dtype = resolve_precision(precision, self.device, painting=True)
             if self.device.type == "cpu" and self._dtype != torch.float32:
                 tiles.to_bf16(generator)
             self.generator = place(generator, self.device)
@@ -213,8 +213,17 @@ class Stylizer:
         if drawn_for != of:
             noise = make_noise(self.generator, 1, height, width, seed, noise_factor, self.device)
             self._noise = (of, noise)
-        with torch.autocast(self.device.type, self._dtype, enabled=self.device.type == "cuda"):
-            picture = self.generator(None if photo is None else photo(0, height).to(self.device), noise)
+        pixels = None if photo is None else photo(0, height).to(self.device)
+
+        def painted() -> Tensor:
+            with torch.autocast(self.device.type, self._dtype, enabled=self._dtype != torch.float32):
+                return self.generator(pixels, noise)
+
+        picture = painted()
+        if self._dtype == torch.float16 and not picture.sum().isfinite():
+            self._say_once(f"{self.name}: its values are beyond what float16 holds; painting in float32")
+            self._dtype = torch.float32
+            picture = painted()
         return picture[..., :height, :width]  # a texture comes at the size of its noise
 
     def _full_memory(self, height: int, width: int) -> int:
