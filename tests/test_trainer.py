@@ -151,7 +151,7 @@ def test_crops_grow(
     recipe, listener = {"image_size": 64, "grow_from": 32}, Recorder()
     photos = photo_dir if with_photos else None
     whole = train(job(tmp_path / "whole", texture_path, photos, recipe), [listener])
-    assert sizes == [(32, 32), (48, 48), (48, 48), (64, 64)]
+    assert sizes == [(32, 32), (32, 32), (64, 64), (64, 64)]
 
     first = job(tmp_path / "parts", texture_path, photos, recipe)
     with pytest.raises(Interrupted):
@@ -166,11 +166,11 @@ def test_time_left_counts_crops_that_grow_in(monkeypatch: pytest.MonkeyPatch) ->
     meter = trainer._Meter(Recipe(iterations=20, batch_size=2, image_size=256, grow_from=128))
     now += 7  # the warm-up counts for nothing
     assert meter.read(1) == (0.0, 0.0, None)
-    now += 4  # two seconds a step of 128 px, so 4.5 one of 192 px, and 8 one of 256
-    assert meter.read(3) == (1.0, 0.0, pytest.approx(6 * 2 + 6 * 4.5 + 5 * 8))
-    now += 6 * 2 + 4.5
-    assert meter.read(10)[2] == pytest.approx(5 * 4.5 + 5 * 8)
-    now += 5 * 4.5 + 5 * 8
+    now += 4  # two seconds a step of 128 px, so 8 one of 256
+    assert meter.read(3) == (1.0, 0.0, pytest.approx(9 * 2 + 8 * 8))
+    now += 9 * 2 + 3 * 8
+    assert meter.read(15)[2] == pytest.approx(5 * 8)
+    now += 5 * 8
     assert meter.read(20)[2] == 0
 
 

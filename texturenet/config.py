@@ -72,8 +72,8 @@ class Recipe:
     grow_from: int | None = flag(
         None,
         "training",
-        "side of the first crops, px, from which they grow to --image_size: many small steps, then few large ones "
-        "(default: all are of --image_size)",
+        "side of the crops of the first 60% of the steps, px, smaller than --image_size: many steps in little time, as "
+        "weights drawn at random need them (default: all are of --image_size)",
         least=32,
     )
     style_size: int = flag(

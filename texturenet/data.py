@@ -96,16 +96,14 @@ class Photos(Dataset[Tensor]):
     them mirrored; smaller photos are enlarged. A photo that cannot be read gives way to the next of its epoch. Where
     the photos are away all at once, none takes the place of another: PhotosAway is raised.
 
-    smaller  (item, side) in order: items before that one are crops of that side in place of `size`
+    first  (count, side) of the first items, crops of that side in place of `size`
     """
 
-    def __init__(
-        self, paths: Sequence[Path], size: int, seed: int = 0, smaller: Sequence[tuple[int, int]] = ()
-    ) -> None:
+    def __init__(self, paths: Sequence[Path], size: int, seed: int = 0, first: tuple[int, int] = (0, 0)) -> None:
         if not paths or size < 1 or seed < 0:
             raise ValueError(f"{len(paths)} photos, size {size}, seed {seed}: needs a photo, size >= 1 and seed >= 0")
         self.paths = list(paths)
-        self.size, self.smaller = size, tuple(smaller)
+        self.size, self.first = size, first
         self.seed = seed
         self._order: tuple[int, Tensor] = (-1, torch.empty(0))  # the epoch drawn last, and its permutation (N,)
         # In shared memory, so that a broken file is reported by one worker and not by each.
@@ -147,7 +145,7 @@ class Photos(Dataset[Tensor]):
         return self._order[1]
 
     def _crop(self, path: Path, n: int) -> Tensor:
-        size = next((side for end, side in self.smaller if n < end), self.size)
+        size = self.first[1] if n < self.first[0] else self.size
         draw = np.random.default_rng(_mix(self.seed, 1, n)).random(4)
         zoom = 1 + (MAX_ZOOM - 1) * draw[0]
         photo = images.open_image(path, shorter_side=round(size * zoom))

@@ -116,8 +116,8 @@ def _photo_batches(job: Job, start_step: int, stopping: Callable[[], object]) ->
     if not job.photos:
         while True:
             yield None
-    smaller = [(step * recipe.batch_size, side) for step, side in crops.smaller(recipe)]
-    photos = data.Photos(job.photos, recipe.image_size, recipe.seed, smaller)
+    first = (crops.small_steps(recipe) * recipe.batch_size, crops.side(recipe, 0))
+    photos = data.Photos(job.photos, recipe.image_size, recipe.seed, first)
     cuda = job.device.type == "cuda"
     try:
         for batch in supply.batches(
