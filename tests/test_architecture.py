@@ -35,7 +35,7 @@ DOORS: dict[str, set[str]] = {
     "data": {"files", "images"},
     "checkpoint": {"config", "files", "torchfile", "generators"},
     "gatys": {"devices", "presets", "images", "perceptual", "losses"},
-    "reference": {"codec", "config", "presets", "gatys", "images", "perceptual", "devices"},
+    "reference": {"codec", "files", "config", "presets", "gatys", "images", "perceptual", "devices"},
     "look": {"config"},
     "blending": {"colors", "images"},
     "onnx_style": {"noise"},

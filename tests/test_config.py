@@ -39,6 +39,8 @@ def test_only_what_was_typed_is_given(parser: argparse.ArgumentParser) -> None:
         ("--iterations 0", "0 is less than 1"),
         ("--iterations many", "invalid int value: 'many'"),
         ("--tv_weight nan", "nan is less than 0"),
+        ("--tv_weight inf", "inf is no finite number"),
+        ("--learning_rate nan", "nan is no finite number"),
         ("--generator unet", "invalid choice: 'unet' (choose from 'pyramid', 'residual')"),
     ],
 )

@@ -69,8 +69,9 @@ def test_ctrl_c_keeps_what_it_has_come_to(
 
     monkeypatch.setattr(gatys, "descend", interrupted)
     assert stylize.main(f"--model mosaic --cpu --refine 2 {pictures}".split()) == 130
-    assert "stopped" in capsys.readouterr().err
     (kept,) = (folder / "stylized").iterdir()
+    assert kept.name == "photo-mosaic-stopped.png"  # so that --skip_existing does not leave it out
+    assert f"stopped; refined as far as it came: stylized/{kept.name}" in capsys.readouterr().err
     torch.testing.assert_close(images.load_image(kept), half_way, atol=0.51 / 255, rtol=0)
 
 

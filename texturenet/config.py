@@ -7,6 +7,7 @@ it. `Run` is where things go and how often one looks. Neither imports torch, so 
 from __future__ import annotations
 
 import argparse
+import math
 import reprlib
 import typing
 from collections.abc import Iterable
@@ -248,12 +249,14 @@ def _value_type(spec: Field[Any], owner: type) -> tuple[type, bool]:
 
 
 def at_least(kind: type, least: float | None) -> Any:
-    """What argparse makes a number of that kind with, refusing smaller ones and NaN; None: any will do."""
+    """What argparse makes a number of that kind with, refusing smaller ones, NaN and infinity; None: any finite one."""
 
     def parse(text: str) -> Any:
         value = kind(text)
         if least is not None and not value >= least:
             raise argparse.ArgumentTypeError(f"{text} is less than {least}")
+        if kind is float and not math.isfinite(value):
+            raise argparse.ArgumentTypeError(f"{text} is no finite number")
         return value
 
     parse.__name__ = kind.__name__  # argparse names the type by it: "invalid int value"

@@ -95,6 +95,11 @@ def require_writable(folder: Path) -> None:
         raise OSError(f"can't write to {folder}: {error.strerror}; choose another folder") from None
 
 
+def stopped_beside(target: Path) -> Path:
+    """Where what was stopped half-way goes, so that nobody takes it for a finished result: NAME-stopped."""
+    return target.with_name(f"{target.stem}-stopped{target.suffix}")
+
+
 def is_plain_name(name: str) -> bool:
     """Whether files may be called after a name that comes out of a file: it leads to no other folder."""
     return 0 < len(name) <= 100 and name.isprintable() and not name.startswith(".") and not {"/", "\\"} & {*name}

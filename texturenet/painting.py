@@ -37,6 +37,14 @@ class Photo:
     mask: Tensor | None  # where to paint, (1, 1, h, w), 1 where the first style shows; None: everywhere
 
 
+@dataclass(frozen=True)
+class Painting:
+    """What a painter makes of it."""
+
+    picture: pictures.Picture
+    stopped: bool = False  # whether Ctrl-C came while it was refined
+
+
 class Painter:
     """One look of one style, or of several, for any number of files.
 
@@ -115,6 +123,8 @@ class Painter:
         """Paint a picture, every frame of it, into `target`; EXIF, profile and transparency come along.
 
         size  longer side of the result, or of each picture on a sheet, px; None: as the picture
+        On Ctrl-C while it is refined, what that has come to is saved beside it as NAME-stopped, and KeyboardInterrupt
+        raised.
         """
         if _is_video(source, target):
             if self.look.grid or self.look.compare:
@@ -132,12 +142,10 @@ class Painter:
             )
             return target
         self.write(self.paint(self.read(source, size)), target, quality)
-        if self._stopped:
-            print(f"stopped; refined as far as it came: {target}", file=sys.stderr)
-            raise KeyboardInterrupt
+        self._require_not_stopped()
         return target
 
-    def steps(self, size: int | None = None, quality: int = 95) -> folders.Steps[Photo, pictures.Picture]:
+    def steps(self, size: int | None = None, quality: int = 95) -> folders.Steps[Photo, Painting]:
         """The same for a run over many files, which reads ahead what memory surely holds beside two others."""
 
         def read(source: Path, target: Path) -> Photo:
@@ -147,7 +155,7 @@ class Painter:
                 raise ValueError(f"{source}: {size} px are too many to wait in memory")
             return self.read(source, size, max_pixels=self._ahead_pixels)
 
-        def write(painting: pictures.Picture, target: Path) -> str:
+        def write(painting: Painting, target: Path) -> str:
             return str(self.write(painting, target, quality))
 
         return folders.Steps(read, self.paint, write, self._require_not_stopped)
@@ -161,18 +169,21 @@ class Painter:
             self._require_no_refining(source)
         return Photo(picture, self._mask(source, **limit))
 
-    def paint(self, photo: Photo) -> pictures.Picture:
+    def paint(self, photo: Photo) -> Painting:
         """The painting, every frame of it. Raises KeyboardInterrupt where the one before was stopped, which is kept."""
         self._require_not_stopped()
         picture = photo.picture
         frames = [self._frame(frame, photo.mask) for frame in picture.frames]
         if self.look.grid or self.look.compare:
             picture = replace(picture, alphas=None)  # it fits one picture, not a sheet of them
-        return picture.with_frames(frames)
+        return Painting(picture.with_frames(frames), self._stopped)
 
-    def write(self, painting: pictures.Picture, target: Path, quality: int = 95) -> Path:
-        """Into `target`, whole or not at all."""
-        pictures.save_picture(painting, target, quality)
+    def write(self, painting: Painting, target: Path, quality: int = 95) -> Path:
+        """Into `target`, or beside it if it was stopped, whole or not at all."""
+        if painting.stopped:
+            target = files.stopped_beside(target)
+            print(f"stopped; refined as far as it came: {target}", file=sys.stderr)
+        pictures.save_picture(painting.picture, target, quality)
         return target
 
     def _frame(self, frame: Image.Image, mask: Tensor | None) -> Image.Image:

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from texturenet import codec, images
+from texturenet import codec, files, images
 from texturenet.config import to_plain
 from texturenet.devices import place
 from texturenet.gatys import SIZE, Interrupted, Iterate, paint, pyramid_sizes, start_image
@@ -99,7 +99,7 @@ class Reference:
                     trace.part.unlink()
                     trace.bar.write("stopped before the first iteration; nothing is kept")
                     raise
-                stopped = target.with_name(f"{target.stem}-stopped{target.suffix}")
+                stopped = files.stopped_beside(target)
                 images.save_image(stop.image, stopped, quality)
                 trace.part.replace(stopped.with_suffix(".jsonl"))
                 trace.bar.write(f"stopped; the best picture so far is in {stopped}")
