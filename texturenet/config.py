@@ -73,7 +73,7 @@ class Recipe:
     grow_from: int | None = flag(
         None,
         "training",
-        "side of the crops of the first 60% of the steps, px, smaller than --image_size: many steps in little time, as "
+        "side of the crops of the first three fifths of the steps, px, smaller than --image_size: many steps in little time, as "
         "weights drawn at random need them (default: all are of --image_size)",
         least=32,
     )
