@@ -170,7 +170,7 @@ def test_a_shipped_style_by_name(stylize: ModuleType, capsys: pytest.CaptureFixt
         ("--grid", "--grid needs a picture: name at least one"),
         ("--model s.pt --max_memory 0 in/0.png", "--max_memory 0: give GB, more than 0"),
         ("--model s.pt --max_memory inf in/0.png", "--max_memory inf: give GB, more than 0"),
-        ("--model s.pt --noise_factor inf in/0.png", "--noise_factor inf: give 0 to 2"),
+        ("--model s.pt --noise_factor inf in/0.png", "argument --noise_factor: inf is no finite number"),
         ("--model s.pt --skip_existing", "--skip_existing is about pictures: name at least one"),
         ("--model s.pt --name {stem}", "--name is about pictures: name at least one"),
         ("--model s.pt --quality 0 in/0.png", "--quality 0: give 1 to 100"),

@@ -73,8 +73,8 @@ class Recipe:
     grow_from: int | None = flag(
         None,
         "training",
-        "side of the crops of the first three fifths of the steps, px, smaller than --image_size: many steps in little time, as "
-        "weights drawn at random need them (default: all are of --image_size)",
+        "side of the crops of the first three fifths of the steps, px, smaller than --image_size: many steps in little "
+        "time, as weights drawn at random need them (default: all are of --image_size)",
         least=32,
     )
     style_size: int = flag(
