@@ -16,7 +16,7 @@ from torch import Tensor
 from texturenet import blending, checkpoint, folders, images, painting, pictures, styles, video
 from texturenet.folders import Work
 from texturenet.look import Look
-from texturenet.painting import Painter, Photo
+from texturenet.painting import Painter, Painting, Photo
 from texturenet.stylizer import Stylizer
 
 
@@ -338,14 +338,14 @@ def test_a_folder_takes_as_long_as_the_slower_of_codec_and_network(monkeypatch: 
 
         return run
 
-    def paint(photo: Photo) -> pictures.Picture:
+    def paint(photo: Photo) -> Painting:
         time.sleep(codec)
-        return photo.picture
+        return Painting(photo.picture)
 
     monkeypatch.setattr(painter, "paint", paint)
     steps = painter.steps()
     start = time.perf_counter()
-    steps.write(steps.read(work[0].source, work[0].target).picture, work[0].target)
+    steps.write(Painting(steps.read(work[0].source, work[0].target).picture), work[0].target)
     codec = time.perf_counter() - start
     steps = folders.Steps(timed(steps.read), timed(steps.paint), timed(steps.write))
     start = time.perf_counter()
