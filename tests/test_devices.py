@@ -40,6 +40,7 @@ def test_precision_follows_the_chip(monkeypatch: pytest.MonkeyPatch) -> None:
         half = has_amx or (has_avx512 and gains)
         assert resolve_precision("auto", cpu) == (torch.bfloat16 if half else torch.float32)
     assert resolve_precision("fp16", cpu) == torch.float16
+    assert resolve_precision("fp16", torch.device("mps"), painting=True) == torch.float32
 
 
 @pytest.mark.parametrize("ratio", [0.6, 2.9])  # of the rates of a Xeon's and of an EPYC's products

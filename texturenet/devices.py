@@ -77,6 +77,8 @@ def resolve_precision(wanted: str, device: torch.device, painting: bool = False)
     is slower than either. A GPU trains in bfloat16, for the range of its gradients, and paints in float16, which rounds
     to an eighth of that: marbling is then off by 0.2/255 on average, and not by 1.6 (both by autocast on a CPU).
     """
+    if painting and device.type == "mps":  # its autocast is not tried
+        return torch.float32
     if wanted != "auto":
         return {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[wanted]
     if device.type == "cuda":

@@ -139,7 +139,7 @@ class Learner:
         """
         for group in self.optimizer.param_groups:
             group["lr"] = self.learning_rate
-        if self.steps and crops.side(self.recipe, self.steps) != crops.side(self.recipe, self.steps - 1):
+        if 0 < self.steps == crops.small_steps(self.recipe):
             self.smoothed, self.least = None, math.inf  # losses of crops of another size are no better and no worse
         terms = self._gradients(photo)
         total = terms["total"].clone()

@@ -182,8 +182,9 @@ class Painter:
         """Into `target`, or beside it if it was stopped, whole or not at all."""
         if painting.stopped:
             target = files.stopped_beside(target)
-            print(f"stopped; refined as far as it came: {target}", file=sys.stderr)
         pictures.save_picture(painting.picture, target, quality)
+        if painting.stopped:
+            print(f"stopped; refined as far as it came: {target}", file=sys.stderr)
         return target
 
     def _frame(self, frame: Image.Image, mask: Tensor | None) -> Image.Image:
