@@ -34,7 +34,6 @@ def small_loss() -> tuple[PerceptualLoss, dict[str, Tensor]]:
     [
         ({"optimizer": "lbfgs"}, 0.3),
         ({"optimizer": "lbfgs", "clip": False}, 0.3),
-        ({"optimizer": "lbfgs", "line_search": "strong_wolfe"}, 0.3),
         ({"optimizer": "adam", "learning_rate": 0.02}, 0.4),
         ({"optimizer": "adamw"}, 0.4),
     ],
@@ -50,18 +49,17 @@ def test_loss_falls(lite: Encoder, fields: dict[str, Any], share: float, init: s
     assert min(totals[-5:]) < share * totals[0]
 
 
-@pytest.mark.parametrize("line_search", ["auto", "strong_wolfe"])
-def test_a_step_too_far_is_searched(line_search: str) -> None:
+def test_a_step_too_far_is_searched() -> None:
     """Towards a minimum ever more curved, where the step that curvature suggests is four times too long."""
 
     def loss(image: Tensor, _content: object) -> dict[str, Tensor]:
         return {"total": (image - 0.5).abs().pow(1.2).sum()}
 
     totals: list[float] = []
-    recipe = GatysRecipe(iterations=8, line_search=line_search)
+    recipe = GatysRecipe(iterations=8)
     descend(loss, picture(8, 8), None, recipe, lambda iterate: totals.append(iterate.losses["total"]))  # type: ignore[arg-type]
     assert totals[-1] < 0.25 * totals[0]
-    assert all(after < before for before, after in pairwise(totals[:4]))
+    assert all(after < before for before, after in pairwise(totals))
 
 
 @pytest.mark.parametrize("optimizer", ["lbfgs", "adam"])
@@ -87,7 +85,7 @@ def test_iterates_are_what_they_say(optimizer: str) -> None:
 
 @pytest.mark.parametrize(
     ("fields", "most"),
-    [({}, 60), ({"line_search": "strong_wolfe", "clip": False}, 45), ({"optimizer": "adam"}, 31)],
+    [({}, 40), ({"clip": False}, 40), ({"optimizer": "adam"}, 31)],
 )
 def test_an_iteration_is_about_one_evaluation(
     fields: dict[str, Any], most: int, monkeypatch: pytest.MonkeyPatch
@@ -106,15 +104,11 @@ def test_an_iteration_is_about_one_evaluation(
 
 
 def test_lbfgs_does_not_wipe_the_photo_out(lite: Encoder) -> None:
-    """Steps far too long climb without a search; by default they are searched for a descent."""
-    climbs = {}
-    for search in ("auto", "none"):
-        totals: list[float] = []
-        recipe = gatys_recipe("ablation-vgg16", {"iterations": 8, "line_search": search, "learning_rate": 30.0})
-        paint(picture(32, 48), picture(40, 40, 3), lite, recipe, lambda it, t=totals: t.append(it.losses["total"]))
-        climbs[search] = max(totals) / totals[0]
-    assert climbs["auto"] <= 1.1
-    assert climbs["none"] > 1.5
+    """torch's, without a search, climbs by up to 800 times in its second step from a photo."""
+    totals: list[float] = []
+    recipe = gatys_recipe("ablation-vgg16", {"iterations": 8})
+    paint(picture(32, 48), picture(40, 40, 3), lite, recipe, lambda it: totals.append(it.losses["total"]))
+    assert all(after <= before for before, after in pairwise(totals)) and totals[-1] < 0.5 * totals[0]
 
 
 def test_at_a_minimum_it_stays() -> None:
@@ -124,9 +118,9 @@ def test_at_a_minimum_it_stays() -> None:
 
 
 def test_a_tiny_loss_descends_as_a_large_one(lite: Encoder) -> None:
-    """torch's L-BFGS drops curvature below 1e-10, so the weights' size would matter without our scaling."""
+    """Products of gradients, of which L-BFGS is made, leave float32 where the loss is small enough or large enough."""
     ratios = []
-    for factor in (1e-9, 1.0, 1e6):
+    for factor in (1e-15, 1.0, 1e15):
         totals: list[float] = []
         recipe = GatysRecipe(
             iterations=15, style_weights=(factor,) * 5, content_weights=(factor,), tv_weight=0.0, init="noise"
@@ -134,7 +128,7 @@ def test_a_tiny_loss_descends_as_a_large_one(lite: Encoder) -> None:
         paint(picture(32, 32), picture(32, 32, 3), lite, recipe, lambda it, t=totals: t.append(it.losses["total"]))
         ratios.append(totals[-1] / totals[0])
     assert max(ratios) < 0.15
-    assert ratios[0] == pytest.approx(ratios[1], rel=0.2)
+    assert ratios == pytest.approx([ratios[1]] * 3, rel=0.2)
 
 
 def test_ctrl_c_keeps_the_best() -> None:

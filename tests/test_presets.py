@@ -145,10 +145,10 @@ def test_unknown_preset_lists_the_known() -> None:
     [
         ({"beta1": 0.5}, "--beta1 is an option of adam and adamw, and the optimizer is lbfgs"),
         ({"optimizer": "adam", "history_size": 5}, "--history_size is an option of lbfgs, and the optimizer is adam"),
-        ({"optimizer": "adam", "line_search": "none"}, "--line_search is an option of lbfgs"),
+        ({"learning_rate": 0.1}, "--learning_rate is an option of adam and adamw, and the optimizer is lbfgs"),
         ({"optimizer": "adam", "beta2": 1.0}, "--beta2 1.0: give a number from 0 to below 1"),
         ({"optimizer": "sgd"}, "unknown optimizer 'sgd'; choose from lbfgs, adam, adamw"),
-        ({"learning_rate": 0.0}, "--learning_rate 0.0: give a number above 0"),
+        ({"optimizer": "adam", "learning_rate": 0.0}, "--learning_rate 0.0: give a number above 0"),
         ({"init_noise": 1.5}, "--init_noise 1.5: give a share from 0 to 1"),
         ({"gram_normalization": "none"}, "add --loss_scale raw"),
         ({"style_reduction": "mean"}, "add --loss_scale raw"),

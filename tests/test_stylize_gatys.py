@@ -53,7 +53,7 @@ def test_as_a_user_types_it() -> None:
     assert sorted(path.name for path in Path("stylized/photo-checks-steps").iterdir()) == ["00001.jpg", "00002.jpg"]
     header, *rows = [json.loads(line) for line in Path("stylized/photo-checks.jsonl").read_text().splitlines()]
     assert header["recipe"]["perceptual"] == "lite" and header["recipe"]["style_layers"][0] == "relu1_1"
-    assert header["recipe"]["learning_rate"] == 1.0  # the optimizer's default, filled in
+    assert header["recipe"]["history_size"] == 20  # the optimizer's default, filled in
     assert header["encoder"].startswith("lite") and header["size"] == [40, 48] and header["recipe"]["init"] == "content"
     assert [row["iteration"] for row in rows] == [0, 1, 2]
     assert rows[2]["losses"]["total"] < rows[0]["losses"]["total"]

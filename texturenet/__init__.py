@@ -30,6 +30,7 @@ visdom_server      installs visdom with its page, and starts it: `python -m text
 data               a COCO root or any folder of pictures -> endless, repeatable batches
 checkpoint         atomic save, safe load, a generator rebuilt from its file alone
 presets            every number of an iterative run, and the sets of them that published reports used
+lbfgs              L-BFGS within bounds, for the pixels of a picture
 gatys              the iterative method (Gatys et al. 2016): the pixels themselves are optimised
 reference          the iterative method from files to files, with its trace: `stylize.py --method gatys`
 look               what a user can ask of a trained style: strength, colours, strokes, masks, sheets

@@ -17,16 +17,13 @@ from torch import Tensor
 
 from texturenet import images
 from texturenet.devices import out_of_memory
+from texturenet.lbfgs import LBFGS, Evaluate, Point
 from texturenet.losses import PerceptualLoss
 from texturenet.perceptual import Encoder
 from texturenet.presets import GatysRecipe
 
 SMALLEST_SIDE = 32  # px, of the coarsest size of a pyramid
 SIZE = 512  # px, longer side of a texture without a photo
-_CLIMB = 1.1  # a step to so many times the loss is searched again; lesser climbs right themselves, and searching stalls
-_GAIN = 0.999  # a search that ends above it went along a direction that leads nowhere, out of [0, 1] mostly
-_SEARCH = 25  # losses that a line search may ask for; torch's own limit before 2.13
-_LBFGS_START = 1e4  # L-BFGS sees its loss begin here: torch skips curvature y.s < 1e-10, which some weights stay under
 
 
 @dataclass(frozen=True)
@@ -52,30 +49,10 @@ class Interrupted(KeyboardInterrupt):
 
 
 OnIterate = Callable[[Iterate], None]
+Step = Callable[[Point], Point]
 
 
 # --- the loop --------------------------------------------------------------------------------------------------------
-
-
-class _Objective:
-    """The loss and its gradient at the pixels; computed once where an optimizer asks again for the same pixels."""
-
-    def __init__(self, loss_function: PerceptualLoss, content: dict[str, Tensor] | None, pixels: Tensor) -> None:
-        self.loss_function, self.content, self.pixels = loss_function, content, pixels
-        self.scale = 1.0  # what the optimizer sees is the loss times this
-        self.terms: dict[str, Tensor] = {}
-        self._at: Tensor | None = None
-
-    def __call__(self) -> Tensor:
-        if self._at is not None and torch.equal(self._at, self.pixels):
-            return self.terms["total"] * self.scale
-        with torch.enable_grad():
-            terms = self.loss_function(self.pixels, self.content)
-            (gradient,) = torch.autograd.grad(terms["total"], self.pixels)
-        self.terms = {name: term.detach() for name, term in terms.items()}
-        self._at = self.pixels.detach().clone()
-        self.pixels.grad = gradient.contiguous() * self.scale  # L-BFGS views gradients as vectors
-        return self.terms["total"] * self.scale
 
 
 def descend(
@@ -91,32 +68,32 @@ def descend(
     content     `loss_function.content_features` of the photo, or None for texture synthesis
     recipe      its optimizer's fields and `clip` are read, nothing else
     on_iterate  called with the start and after each iteration, with the loss at that picture. One iteration is one step
-                of the optimizer and evaluates the loss once, but for L-BFGS with a line search: once or more
+                of the optimizer and evaluates the loss once; L-BFGS a few times in its first, and now and then later
     returns     (1, 3, H, W), detached
     Raises `Interrupted`, which holds the best picture, on Ctrl-C, and ValueError for a loss that is not finite, and for
     a picture that the memory does not hold.
     """
-    pixels = start.detach().clone().contiguous().requires_grad_()
-    objective = _Objective(loss_function, content, pixels)
     best, lowest = start.detach().clamp(0, 1), torch.full((), math.inf, device=start.device)
-    stuck = 0
+
+    def evaluate(pixels: Tensor) -> Point:
+        with torch.enable_grad():
+            pixels = pixels.detach().requires_grad_()
+            terms = loss_function(pixels, content)
+            (gradient,) = torch.autograd.grad(terms["total"], pixels)
+        return Point(pixels.detach(), {name: term.detach() for name, term in terms.items()}, gradient)
+
+    step = _lbfgs(evaluate, recipe) if recipe.optimizer == "lbfgs" else _adam(evaluate, start, recipe)
     try:
-        objective()
-        if recipe.optimizer == "lbfgs":
-            objective = _scaled(objective)
-        optimizer = _optimizer(pixels, recipe)
+        point = evaluate(start)
         for iteration in range(recipe.iterations + 1):
-            if iteration and stuck < 2:
-                moved = _step(optimizer, objective, recipe)
-                stuck = 0 if moved else stuck + 1
-                if stuck:  # a direction that does not descend: start again with the gradient; at a minimum, stay
-                    optimizer.state.clear()
-            image, total = pixels.detach().clamp(0, 1), objective.terms["total"]
+            if iteration:
+                point = step(point)
+            image, total = point.pixels.clamp(0, 1), point.total
             better = total < lowest  # on the device: reading it would wait for the device at every step
             best, lowest = torch.where(better, image, best), torch.where(better, total, lowest)
             if on_iterate:
-                values = torch.stack([term.float() for term in objective.terms.values()]).tolist()
-                losses = dict(zip(objective.terms, values, strict=True))
+                values = torch.stack([term.float() for term in point.terms.values()]).tolist()
+                losses = dict(zip(point.terms, values, strict=True))
                 _require_finite(losses["total"], iteration)
                 on_iterate(Iterate(iteration, losses, image))
     except KeyboardInterrupt:
@@ -129,62 +106,32 @@ def descend(
             f"a picture of {width}x{height} px does not fit the memory of {start.device} with this perceptual network; "
             "take a smaller one"
         ) from None
-    _require_finite(objective.terms["total"].item(), recipe.iterations)
+    _require_finite(point.total.item(), recipe.iterations)
     return best
 
 
-def _scaled(objective: _Objective) -> _Objective:
-    total = objective.terms["total"].item()
-    if total > 0 and math.isfinite(total):
-        objective.scale = _LBFGS_START / total
-        assert objective.pixels.grad is not None
-        objective.pixels.grad *= objective.scale
-    return objective
+def _lbfgs(evaluate: Evaluate, recipe: GatysRecipe) -> Step:
+    bounds = (0.0, 1.0) if recipe.clip else (-math.inf, math.inf)
+    return LBFGS(evaluate, recipe.options["history_size"], bounds).step
 
 
-def _step(optimizer: torch.optim.Optimizer, objective: _Objective, recipe: GatysRecipe) -> bool:
-    """One step, and the loss where it ends; whether it got anywhere."""
-    pixels, before = objective.pixels, objective.pixels.detach().clone()
-    total = objective.terms["total"]
-
-    def step() -> None:
-        optimizer.step(objective)  # type: ignore[arg-type]
-        if recipe.clip:
-            with torch.no_grad():
-                pixels.clamp_(0, 1)
-        objective()
-
-    step()
-    if recipe.options.get("line_search") == "auto" and not objective.terms["total"] <= _CLIMB * total:
-        with (
-            torch.no_grad()
-        ):  # from the same pixels torch's L-BFGS takes the same direction again, now as far as it helps
-            pixels.copy_(before)
-        optimizer.param_groups[0]["line_search_fn"] = "strong_wolfe"
-        step()
-        optimizer.param_groups[0]["line_search_fn"] = None
-        return bool(objective.terms["total"] < _GAIN * total)
-    return not torch.equal(before, pixels)
-
-
-def _optimizer(pixels: Tensor, recipe: GatysRecipe) -> torch.optim.Optimizer:
-    options = recipe.options
-    if recipe.optimizer == "lbfgs":
-        return torch.optim.LBFGS(
-            [pixels],
-            lr=options["learning_rate"],
-            max_iter=1,  # its history outlives a call, so a step is an iteration
-            max_eval=_SEARCH,  # torch 2.13 searches no longer; by default 5/4 of max_iter, that is, not at all
-            history_size=options["history_size"],
-            tolerance_grad=0,
-            line_search_fn="strong_wolfe" if options["line_search"] == "strong_wolfe" else None,
-        )
+def _adam(evaluate: Evaluate, start: Tensor, recipe: GatysRecipe) -> Step:
+    """Adam or AdamW; torch's, on pixels of its own."""
+    pixels, options = start.detach().clone().contiguous(), recipe.options
     kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[recipe.optimizer]
     betas = (options["beta1"], options["beta2"])
     optimizer: torch.optim.Optimizer = kind(
         [pixels], options["learning_rate"], betas, options["eps"], options["weight_decay"]
     )
-    return optimizer
+
+    def step(point: Point) -> Point:
+        pixels.grad = point.gradient
+        optimizer.step()
+        if recipe.clip:
+            pixels.clamp_(0, 1)
+        return evaluate(pixels.clone())
+
+    return step
 
 
 def _require_finite(total: float, iteration: int) -> None:

@@ -1,6 +1,6 @@
 """Runs of the iterative reference (Gatys et al. 2016), as the yardstick uses them, kept on the disk.
 
-The reference's pixels are clipped to [0, 1] after each iteration, as Johnson et al. do, since the generator's are in
+The reference's pixels stay in [0, 1], as those of Johnson et al. do, since the generator's are in
 that range too. Unclipped, L-BFGS reports a loss a few per cent lower, of a picture that no file can hold; once that is
 clipped for saving, its loss is 20 to 30% higher (mosaic, lite, 150 iterations).
 
@@ -28,7 +28,7 @@ from texturenet.reports import Rows, fingerprint
 
 SNAPSHOTS = (50, 100, 300)  # iterations whose pictures are kept, beside the last
 NOISE_SEED = 0
-METHOD = 1  # one more with every change to gatys.py or losses.py that moves a result: kept runs are then done again
+METHOD = 2  # one more with every change to gatys.py or losses.py that moves a result: kept runs are then done again
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ def run_reference(
     iterations: int,
     on_iteration: Callable[[float], None] | None = None,
 ) -> Trajectory:
-    """Projected L-BFGS from `start`, photo and start (1, 3, H, W) on one device.
+    """L-BFGS within [0, 1] from `start`, photo and start (1, 3, H, W) on one device.
 
     Raises ValueError for a loss that diverges.
     """
