@@ -35,7 +35,10 @@ _OPTIONS = tuple(dict.fromkeys(name for options in OPTIMIZERS.values() for name 
 class GatysRecipe:
     """What decides the picture. None: the optimizer's, the network's or the picture's own value."""
 
-    iterations: int = flag(300, "optimization", "steps of the optimizer, at each size of the pyramid", least=1)
+    # To the eye L-BFGS is done after 50; from 100 to 300 the loss of lite's falls by 2 %.
+    iterations: int = flag(
+        100, "optimization", "steps of the optimizer, at each size of the pyramid; adam and adamw want 300", least=1
+    )
     optimizer: str = flag("lbfgs", "optimization", "of the pixels", tuple(OPTIMIZERS))
     learning_rate: float | None = flag(None, "optimization", "adam (0.1), adamw (0.01): step size")
     beta1: float | None = flag(None, "optimization", "adam, adamw: decay of the mean gradient (0.9)", least=0)
@@ -171,7 +174,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "print_every": 500,
     },
     # Keras: Gatys' formulas with E_l = 1 / (4 N^2 M^2) over four layers of equal weight, alpha : beta = 1e-5.
-    # The report names no optimizer and no count: L-BFGS, 300.
+    # The report names no optimizer and no count: L-BFGS, 100.
     "keras": {
         "init": "content",
         "style_layers": _KERAS_STYLE[:4],

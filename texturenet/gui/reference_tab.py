@@ -14,7 +14,7 @@ from texturenet.gui.studio import Studio
 if TYPE_CHECKING:
     from texturenet.gui.gallery import Card
 
-ITERATIONS = 200
+ITERATIONS = 100
 SIZE = 320  # px, longer side: an iteration takes half a second on two cores
 
 
