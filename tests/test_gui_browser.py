@@ -133,7 +133,7 @@ def test_from_a_wrong_path_to_a_painting(url: str, tmp_path: Path, monkeypatch: 
         page.get_by_role("tab", name="Reference").click()
         page.get_by_role("button", name="Start the reference").click()
         expect(page.get_by_text("One pass · 320 px · loss")).to_be_visible()
-        expect(page.get_by_text("of 200 iterations")).to_be_visible()
+        expect(page.get_by_text("of 100 iterations")).to_be_visible()
         page.get_by_role("button", name="Stop").last.click()
         expect(page.get_by_role("button", name="Start the reference")).to_be_visible()
         assert "Traceback" not in page.content()
