@@ -62,11 +62,6 @@ def test_speed_is_the_mean_time_of_a_photo() -> None:
     assert pace.recent_speed(rows(*((i, 1.0) for i in range(50)), *((i, 4.0) for i in range(50, 60)))) == 4.0
 
 
-def test_seconds_left() -> None:
-    assert pace.seconds_left(rows((1, 0.0), (50, 5.0)), 2) == 20
-    assert pace.seconds_left([], 2) is None
-
-
 @pytest.mark.parametrize(
     ("seconds", "words"),
     [

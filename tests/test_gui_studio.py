@@ -71,7 +71,6 @@ def test_rows_follow_the_log(studio: Studio) -> None:
     log.on_step(event(2))
     assert [row["step"] for row in studio.rows("checks")] == [1, 2]
     assert studio.previews("checks") == []
-    assert studio.batch_size("checks") == 4
     log.close()
 
 

@@ -1,4 +1,4 @@
-"""How long a training takes: presets, a speed that was measured here, and what is left of a run."""
+"""How long a training takes: presets, and a speed that was measured here."""
 
 from __future__ import annotations
 
@@ -146,13 +146,6 @@ def recent_speed(rows: Sequence[dict[str, Any]]) -> float | None:
     speeds = [row["images_per_second"] for row in rows if row.get("event") == "step" and row.get("images_per_second")]
     speeds = speeds[-RECENT:]
     return len(speeds) / sum(1 / speed for speed in speeds) if speeds else None
-
-
-def seconds_left(rows: Sequence[dict[str, Any]], batch_size: int) -> float | None:
-    """What a running training still takes at its present speed; None before it is known."""
-    steps = [row for row in rows if row.get("event") == "step"]
-    speed = recent_speed(steps)
-    return None if speed is None else (steps[-1]["iterations"] - steps[-1]["step"]) * batch_size / speed
 
 
 def in_words(seconds: float) -> str:

@@ -202,7 +202,7 @@ class TrainStep:
         ):
             control.set_visibility(visible)
         self._bar.set_value(last["step"] / last["iterations"] if last else 0)
-        self._numbers.content = _numbers(status, steps, self.studio.batch_size(status.name))
+        self._numbers.content = _numbers(status, steps)
         total = last["iterations"] if last else 1
         self._curves.content = curves.figure(curves.of_rows(steps), total)
         previews = self.studio.previews(status.name)
@@ -234,14 +234,14 @@ def _hint(name: str) -> str:
     return f"{words} ({shown})" if name not in ("iterations", "batch_size") else words
 
 
-def _numbers(status: Status, steps: Sequence[dict[str, Any]], batch_size: int) -> str:
+def _numbers(status: Status, steps: Sequence[dict[str, Any]]) -> str:
     """Step, speed and time left as a row of figures."""
     if not steps:
         waiting = "Loading the networks and looking through the photos …"
         return f'<p class="quiet">{waiting}</p>' if status.state == "running" else ""
     last = steps[-1]
     found = [("step", f"{last['step']:,} of {last['iterations']:,}")]
-    speed, left = pace.recent_speed(steps), pace.seconds_left(steps, batch_size)
+    speed, left = pace.recent_speed(steps), last.get("seconds_left")  # not in logs of before
     if speed is not None:
         found.append(("photos a second", f"{speed:.2g}"))
     if left is not None and status.state in ("running", "paused"):

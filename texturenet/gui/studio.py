@@ -132,12 +132,6 @@ class Studio:
             if size >= pace.TELLING_SIZE:
                 self.speed = pace.Speed(photos * size**2, 0.0)
 
-    def batch_size(self, name: str) -> int:
-        """Photos a step of a run."""
-        order = self.trainings.order(name)
-        flags = pace.DEFAULTS | (order.flags if order is not None else {})
-        return int(flags["batch_size"])
-
     def rows(self, name: str) -> list[dict[str, Any]]:
         """The log of a run; read again only when it grew."""
         from texturenet.monitor import read_log
