@@ -18,7 +18,8 @@ import torch  # noqa: E402
 from PIL import Image  # noqa: E402
 from torch import Tensor  # noqa: E402
 
-from texturenet import checkpoint, images, judging, styles  # noqa: E402
+from texturenet import checkpoint, gatys, images, judging, styles  # noqa: E402
+from texturenet.presets import GatysRecipe  # noqa: E402
 from texturenet.segments import Segments  # noqa: E402
 from texturenet.stylizer import Stylizer  # noqa: E402
 
@@ -101,6 +102,22 @@ def refined() -> None:
     row("refine", tiles)
 
 
+def reference() -> None:
+    """One pass, and how far the reference has come from the photo after some iterations."""
+    judged = judging.open_judged(styles.find("starry_night"))
+    face = square(images.to_tensor(Image.fromarray(skimage.data.astronaut())), 320)
+    texture = images.resize(judged.texture, 320)
+    tiles = [("photo", face), ("the texture", square(texture, 320)), ("one pass", judged.stylizer(face))]
+
+    def keep(iterate: gatys.Iterate) -> None:
+        if iterate.iteration in (10, 30, 100):
+            tiles.append((f"Gatys {iterate.iteration}", iterate.image))
+
+    content = judged.loss_function.content_features(face)
+    gatys.descend(judged.loss_function, face, content, GatysRecipe(iterations=100), keep)
+    row("reference", tiles)
+
+
 def textures() -> None:
     """Every texture that ships, a sample of it, and four of that sample side by side."""
     side = 2 * TILE - 2 * TILE % 32  # a size that the network makes without cropping, so that it tiles
@@ -135,6 +152,7 @@ def main() -> None:
     textures()
     controls(style)
     refined()
+    reference()
 
 
 if __name__ == "__main__":
