@@ -9,7 +9,8 @@ Wright, Numerical Optimization, algorithm 7.4, each pair (s, y) seen over the ot
 
 Why not torch.optim.LBFGS with a clamp after each step: it pairs the change of the gradient with the step that it
 proposed, not with what the clamp left of that. So its curvature is wrong at every pixel that meets 0 or 1, its losses
-jump by 5 to 10 %, and a line search cures little. mosaic's loss, one photo of 256 px:
+jump by 5 to 10 %, and a line search cures little. Medians of 23 runs are in docs/quality.md; mosaic's loss, one photo
+of 256 px:
 
     iterations                                  10      20      50      100
     torch, clamped, searched where it climbs    0.908   0.580   0.466   0.415
