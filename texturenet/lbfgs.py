@@ -93,6 +93,8 @@ class LBFGS:
         known = bool(self._pairs)
         direction = -self._times_curvature(gradient, free.to(gradient.dtype))
         slope = (gradient * direction).sum()
+        if not slope < 0:
+            return None
         total = point.total / self._unit
 
         def at(length: float) -> Point:
