@@ -18,10 +18,8 @@ class Quadratic:
         basis, _ = torch.linalg.qr(torch.randn(pixels, pixels, generator=random))
         self.matrix = basis @ torch.diag(torch.logspace(0, 3, pixels)) @ basis.T
         self.centre = 0.5 + torch.randn(pixels, generator=random)
-        self.calls = 0
 
     def __call__(self, pixels: Tensor) -> Point:
-        self.calls += 1
         away = pixels - self.centre
         slope = self.matrix @ away
         return Point(pixels, {"total": away @ slope / 2}, slope)

@@ -91,7 +91,7 @@ class LBFGS:
         (low, high), gradient = self.bounds, point.gradient / self._unit
         free = ~(((point.pixels <= low) & (gradient > 0)) | ((point.pixels >= high) & (gradient < 0)))
         known = bool(self._pairs)
-        direction = -self._times_curvature(gradient, free.to(gradient.dtype))
+        direction = -self._two_loop(gradient, free.to(gradient.dtype))
         slope = (gradient * direction).sum()
         if not slope < 0:
             return None
@@ -123,7 +123,7 @@ class LBFGS:
         self._pairs.append((step, change))
         return found
 
-    def _times_curvature(self, gradient: Tensor, free: Tensor) -> Tensor:
+    def _two_loop(self, gradient: Tensor, free: Tensor) -> Tensor:
         """H g by the two-loop recursion, over the pixels where `free` is 1 and not 0."""
         scale, weights, shares = torch.ones((), device=gradient.device), [], []
         for step, change in self._pairs:
