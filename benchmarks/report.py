@@ -14,6 +14,7 @@ import numpy
 import torch
 
 from benchmarks.timing import Measured
+from benchmarks.training import WITH_VGG19
 from texturenet.devices import resolve_precision
 
 ROUNDS, TABLE = "results.json", "RESULTS.md"
@@ -95,7 +96,7 @@ def markdown(runs: Mapping[str, Mapping[str, Any]]) -> str:
 
 def line(row: Mapping[str, Any]) -> str:
     """A cell in one line, for the terminal."""
-    named = zip(_COLUMNS, _figures(row), strict=True)
+    named = [*zip(_COLUMNS, _figures(row), strict=True), (f"{WITH_VGG19} / ours", _over_vgg19(row))]
     return f"{row['name']}, batch {row['batch']}: " + ", ".join(f"{name} {value}" for name, value in named if value)
 
 
@@ -143,7 +144,18 @@ def _timings(runs: Mapping[str, Mapping[str, Any]], part: str) -> str:
                 f"\n{KINDS[kind]}: with the same weights and noise, values of ours (0 to 1) differ from the plain "
                 f"network's by {difference['mean']:.1e} on average, by {difference['greatest']:.1e} at most.\n"
             )
+        for row in run.get(part, {}).get("cells", []):
+            if times := _over_vgg19(row):
+                text += f"\n{KINDS[kind]}: {row['name']}, batch {row['batch']}: {WITH_VGG19} / ours is {times}.\n"
     return text
+
+
+def _over_vgg19(row: Mapping[str, Any]) -> str:
+    """Time of the plain script with VGG19 over ours with `lite`; "" where it was not to be measured."""
+    if WITH_VGG19 not in row["contenders"]:
+        return ""
+    plain, ours = (Measured(**row["contenders"][name]) for name in (WITH_VGG19, "ours"))
+    return plain.reason or ours.reason or f"{plain.ratio(ours):.2f}"
 
 
 def _figures(row: Mapping[str, Any]) -> list[str]:

@@ -175,10 +175,11 @@ def test_without_bf16(monkeypatch: pytest.MonkeyPatch) -> None:
         cells = [stylization.contenders(Path("style"), 64, 64, 1, CPU), training.contenders("lite", 64, 1, CPU)]
         return {contender.name for contenders in cells for contender in contenders}
 
-    assert names() == {"ours", "ours without bf16", "plain", "Johnson"}
+    baselines = {"plain", "Johnson", training.WITH_VGG19}
+    assert names() == {"ours", "ours without bf16"} | baselines
     stylization.mask_bf16()
     assert resolve_precision("auto", CPU) == torch.float32
-    assert names() == {"ours", "plain", "Johnson"}
+    assert names() == {"ours"} | baselines
 
 
 @pytest.mark.parametrize(("text", "size"), [("64", (64, 64)), ("96x64", (64, 96)), ("4K", (2160, 3840))])
@@ -268,6 +269,18 @@ def test_table_of_both_devices() -> None:
     cells = _rows(text)["8x8"]
     assert cells[1:7] == cells[7:13]
     assert _rows(text)["chip"] == ["a chip", "a GPU"]
+
+
+def test_lite_against_vgg19() -> None:
+    timed = {"ours": _one(1, 2), "plain": _one(3, 6), "Johnson": _one(4, 8)}
+    cells = [_row("vgg19, 8x8", **timed), _row("lite, 8x8", **timed, **{training.WITH_VGG19: _one(12, 26)})]
+    text = report.markdown({"cpu": {"machine": {"chip": "a chip"}, "training": {"cells": cells}}})
+    assert [line for line in text.splitlines() if training.WITH_VGG19 in line] == [
+        "CPU: lite, 8x8, batch 2: plain with vgg19 / ours is 12.50."
+    ]
+    assert report.line(cells[1]).endswith(", plain with vgg19 / ours 12.50")
+    cells[1]["contenders"][training.WITH_VGG19] = _one(reason="takes 9 GB")
+    assert report.line(cells[1]).endswith(", plain with vgg19 / ours takes 9 GB")
 
 
 def test_parts_are_kept_for_the_same_machine(tmp_path: Path) -> None:
