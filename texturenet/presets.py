@@ -250,7 +250,7 @@ PRESETS: dict[str, dict[str, Any]] = {
 
 # relu3_1 tells a face by its lines; relu4_2, which the styles were made with before, asks one pass for more than it can
 # paint, and says less of a face. rgb_8 keeps light, shade and colours, so that relu3_1 bears less than half the weight
-# that it needs without it: docs/quality.md.
+# that it needs without it: docs/experiments.md.
 _OF_SHIPPED_STYLES: dict[str, Any] = {
     "style_weights": (3.0, 3.0, 4.0, 4.0, 3.0),
     "content_layers": ("relu3_1", "rgb_8"),
@@ -282,7 +282,7 @@ TRAIN_PRESETS: dict[str, dict[str, Any]] = {
         "loss_scale": "raw",
     },
     # How the styles that ship were made, but for the crops, which had 192 px until their last steps: a larger share of
-    # their deeper layers lies at a border than in a picture that is painted (docs/quality.md, "The size of the crops").
+    # their deeper layers lies at a border than in a picture that is painted (docs/experiments.md, "The size of the crops").
     "laptop": {
         "perceptual": "lite",
         "iterations": 900,
