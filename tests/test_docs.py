@@ -15,7 +15,7 @@ DOCUMENTS = sorted(
 )
 # `python train.py`, `python -m texturenet.evaluate matched`, ...
 PROGRAM = re.compile(
-    r"python (stylize\.py|train\.py|-m texturenet\.evaluate [a-z]+|-m data\.draw [a-z]+|-m (?:texturenet|benchmarks)[.\w]*)"
+    r"python (stylize\.py|train\.py|-m (?:texturenet\.evaluate|data\.draw) [a-z]+|-m (?:texturenet|benchmarks)[.\w]*)"
 )
 FLAG = re.compile(r"(?<=\s)--[a-z]\w*")
 

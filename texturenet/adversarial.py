@@ -3,7 +3,7 @@
 What a classifier goes by on clean pictures is in good part grain that nobody sees. As a loss, its features can be
 served by grain too, which is what pictures by L-BFGS are full of then, and what no feed-forward network learns to
 paint. Trained on pictures that are perturbed against it, a network has to go by what is seen (Engstrom et al. 2019,
-arXiv 1906.00945; for style transfer Nakano 2019, doi 10.23915/distill.00019.4). docs/experiments.md has figures of both.
+arXiv 1906.00945; for style transfer Nakano 2019, doi 10.23915/distill.00019.4). Figures of both: docs/experiments.md.
 """
 
 from __future__ import annotations

@@ -282,7 +282,8 @@ TRAIN_PRESETS: dict[str, dict[str, Any]] = {
         "loss_scale": "raw",
     },
     # How the styles that ship were made, but for the crops, which had 192 px until their last steps: a larger share of
-    # their deeper layers lies at a border than in a picture that is painted (docs/experiments.md, "The size of the crops").
+    # their deeper layers lies at a border than in a picture that is painted; see "The size of the crops" in
+    # docs/experiments.md.
     "laptop": {
         "perceptual": "lite",
         "iterations": 900,
