@@ -22,6 +22,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from texturenet import program
 from texturenet.config import PRECISIONS, add_device_flags, add_flags, given
 from texturenet.look import Look
 from texturenet.presets import PRESETS, GatysRecipe, gatys_recipe
@@ -226,11 +227,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except (ValueError, OSError) as error:
-        print(f"stylize.py: error: {error}", file=sys.stderr)
-        sys.exit(2)
-    except KeyboardInterrupt:
-        print("stopped", file=sys.stderr)
-        sys.exit(130)
+    sys.exit(program.run("stylize.py", main))

@@ -18,6 +18,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from texturenet import program
 from texturenet.config import Recipe, Run, add_device_flags, add_flags, given
 from texturenet.presets import TRAIN_PRESETS, preset
 
@@ -156,11 +157,5 @@ def watch(flags: argparse.Namespace, job: Job, say: Callable[[str], None]) -> in
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except (ValueError, OSError) as error:
-        print(f"train.py: error: {error}", file=sys.stderr)
-        sys.exit(2)
-    except KeyboardInterrupt:  # from the first step on, it is told what was saved
-        print("stopped before the first step; nothing was saved", file=sys.stderr)
-        sys.exit(130)
+    # From the first step on, a run that is stopped tells what was saved, and ends without an exception.
+    sys.exit(program.run("train.py", main, "stopped before the first step; nothing was saved"))

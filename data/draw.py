@@ -9,6 +9,7 @@ python -m data.draw sample --train 500 --val 20 --out_dir coco
 import argparse
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 if __package__ in (None, ""):  # run as a file: `data` is then found next to this folder, not in it
@@ -22,6 +23,7 @@ from data.draw_dead_leaves import dead_leaves
 from data.draw_landscapes import landscape
 from data.draw_textures import TEXTURES, draw_texture
 from data.scene import Scene
+from texturenet import program
 
 HERE = Path(__file__).resolve().parent
 SCENES: dict[str, Callable[[np.random.Generator, int, int], Scene]] = {
@@ -87,8 +89,11 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    args = build_parser().parse_args(argv)
+def main(argv: Sequence[str] | None = None) -> int:
+    return program.run("python -m data.draw", partial(_draw, build_parser().parse_args(argv)))
+
+
+def _draw(args: argparse.Namespace) -> None:
     if args.command == "textures":
         draw_textures(args.out_dir, args.names, args.size, args.seed)
     else:
@@ -97,4 +102,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

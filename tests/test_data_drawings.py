@@ -120,3 +120,4 @@ def test_textures_command_writes_the_named_ones(tmp_path: Path) -> None:
     assert [p.name for p in tmp_path.iterdir()] == ["weave.jpg"]
     with pytest.raises(SystemExit):
         draw.main(["textures", "--size", "0"])
+    assert draw.main(["textures", "--out_dir", str(tmp_path / "weave.jpg" / "in")]) == 2  # a file is no folder

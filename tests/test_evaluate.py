@@ -15,7 +15,20 @@ import torch
 from conftest import picture
 from torch import Tensor
 
-from texturenet import checkpoint, evaluate, gatys, grid, images, judging, matched, reports, sweeps, trainer, yardstick
+from texturenet import (
+    checkpoint,
+    evaluate,
+    gatys,
+    grid,
+    images,
+    judging,
+    matched,
+    program,
+    reports,
+    sweeps,
+    trainer,
+    yardstick,
+)
 from texturenet.config import Recipe, Run, to_plain
 from texturenet.job import prepare
 from texturenet.learner import build
@@ -181,7 +194,7 @@ def test_a_picture_that_was_stopped_on_its_way_is_not_judged(
         raise gatys.Interrupted(start)
 
     monkeypatch.setattr(gatys, "descend", stopped)
-    assert command(*words) == evaluate.STOPPED
+    assert command(*words) == program.STOPPED
     assert not (tmp_path / "out" / "matched" / "checks.md").exists()
 
 
@@ -225,7 +238,7 @@ def test_matched_goes_on_after_an_interruption(
 
     monkeypatch.setattr(gatys, "descend", counted)
     stop_at = 3
-    assert command("matched", style_path, *MATCHED) == evaluate.STOPPED
+    assert command("matched", style_path, *MATCHED) == program.STOPPED
     log = tmp_path / "out" / "references" / "rows.jsonl"
     assert len(log.read_text().splitlines()) == 2
     with log.open("a") as file:
@@ -340,7 +353,7 @@ def test_ablate_goes_on_after_an_interruption(
 
     monkeypatch.setattr(gatys, "paint", counted)
     words = ("ablate", "--pairs", pair, *ABLATE, "--extractors", "lite", "--losses", "1:1e6:0")
-    assert command(*words) == evaluate.STOPPED
+    assert command(*words) == program.STOPPED
     assert command(*words) == 0
     assert len(calls) == 3  # one finished, one stopped, the stopped one again
     images.save_image(picture(24, 32, seed=5), tmp_path / "reference.png")
@@ -468,7 +481,7 @@ def test_ctrl_c_says_what_is_kept(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(evaluate, "_run", Mock(side_effect=KeyboardInterrupt))
-    assert command(words, style_path) == evaluate.STOPPED
+    assert command(words, style_path) == program.STOPPED
     assert ("the same command goes on" in capsys.readouterr().err) == kept
 
 

@@ -12,7 +12,7 @@ import torch
 from conftest import ROOT
 from test_labelled import save_archive, save_folders
 
-from texturenet import images, pretrain, pretrainer
+from texturenet import images, pretrain, pretrainer, program
 from texturenet.files import find_images
 from texturenet.perceptual import LITE_FILE, load_encoder
 
@@ -74,7 +74,7 @@ def test_it_goes_on_after_ctrl_c(
 
     monkeypatch.setattr(pretrainer, "SAVE_EVERY", 1)
     monkeypatch.setattr(pretrainer, "accuracy", stopped)
-    assert command("--data", data) == pretrain.STOPPED
+    assert command("--data", data) == program.STOPPED
     assert not out.exists()
     monkeypatch.setattr(pretrainer, "accuracy", real)
     capsys.readouterr()

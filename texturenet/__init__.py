@@ -7,6 +7,7 @@ forward pass paints a photo of any size. `train.py` and `stylize.py` are the doo
 room               what it does
 =================  ==================================================================================
 config             every number of a training run, once, with unit and source; the flags derive from it
+program            how every program of ours ends: in an error, in Ctrl-C
 files              picture files on a disk: found, and written whole
 codec              Pillow's decoders and encoders made safe: formats, limits, one line for what goes wrong
 pixels             any mode and profile -> 8-bit sRGB with alpha apart, and back
@@ -90,8 +91,8 @@ Conventions
   Nothing draws hidden randomness: a result can be repeated, tiled and exported.
 * Features are ``dict[layer name -> tensor (B, C, H, W)]``; names are the papers' (``relu4_2``), never indices.
 * ``(h, w)`` in that order; ``*_size`` pixels, ``*_weight`` dimensionless, ``*_every`` steps.
-* Bad input raises `ValueError` or `OSError` with one line that names the value and the way out; the doors
-  print it and exit with 2.
+* Bad input raises `ValueError` or `OSError` with one line that names the value and the way out; `program.run`
+  prints it and ends with 2.
 
 From Python
 -----------

@@ -18,8 +18,11 @@ from __future__ import annotations
 import argparse
 import re
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from texturenet import program
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -117,20 +120,14 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """0, or 2 after an error and 130 after Ctrl-C, each with one line on stderr."""
-    flags = parser().parse_args(argv)
-    try:
-        if flags.output.resolve() == flags.weights.resolve():
-            raise ValueError(f"{flags.output} would replace the weights themselves; choose another -o")
-        convert_file(flags.weights, flags.output)
-    except (ValueError, OSError) as error:
-        print(f"convert: error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("stopped; nothing was written", file=sys.stderr)
-        return 130
+    return program.run("convert", partial(_run, parser().parse_args(argv)), "stopped; nothing was written")
+
+
+def _run(flags: argparse.Namespace) -> None:
+    if flags.output.resolve() == flags.weights.resolve():
+        raise ValueError(f"{flags.output} would replace the weights themselves; choose another -o")
+    convert_file(flags.weights, flags.output)
     print(f"{flags.output}; try it: python stylize.py --model {flags.output} PICTURE")
-    return 0
 
 
 if __name__ == "__main__":

@@ -16,14 +16,15 @@ from __future__ import annotations
 import argparse
 import sys
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from texturenet import program
 from texturenet.config import PERCEPTUAL, Recipe, add_device_flags, add_flags, at_least, given
 from texturenet.presets import OPTIMIZERS
 
 OUT_DIR = Path("runs/evaluate")
-STOPPED = 130  # a program ended by Ctrl-C exits with 128 + SIGINT
 
 
 @dataclass(frozen=True)
@@ -349,21 +350,10 @@ def _sweep(flags: argparse.Namespace, device: Any) -> None:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """0, or 2 after an error and 130 after Ctrl-C, each with one line on stderr."""
     flags = parser().parse_args(argv)
-    try:
-        _run(flags)
-    except (ValueError, OSError) as error:
-        print(f"evaluate: error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        whole = flags.command == "diversity" or (flags.command == "sweep" and flags.checkpoint is not None)
-        kept = (
-            "nothing is written before all is done" if whole else "what is finished is kept, the same command goes on"
-        )
-        print(f"\nstopped; {kept}", file=sys.stderr)
-        return STOPPED
-    return 0
+    whole = flags.command == "diversity" or (flags.command == "sweep" and flags.checkpoint is not None)
+    kept = "nothing is written before all is done" if whole else "what is finished is kept, the same command goes on"
+    return program.run("evaluate", partial(_run, flags), f"\nstopped; {kept}")
 
 
 if __name__ == "__main__":

@@ -18,10 +18,11 @@ import json
 import os
 import sys
 import warnings
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from texturenet import styles
+from texturenet import program, styles
 from texturenet.noise import SMALLEST
 
 if TYPE_CHECKING:
@@ -162,24 +163,18 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """0, or 2 after an error and 130 after Ctrl-C, each with one line on stderr."""
-    flags = parser().parse_args(argv)
-    try:
-        source = styles.find(flags.checkpoint)
-        target = flags.output or Path(f"{source.stem}.onnx")
-        if target.suffix != ".onnx":
-            raise ValueError(f"{target}: an ONNX file is called .onnx")
-        difference = export(source, target)
-    except (ValueError, OSError) as error:
-        print(f"export: error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("stopped; nothing was written", file=sys.stderr)
-        return 130
+    return program.run("export", partial(_run, parser().parse_args(argv)), "stopped; nothing was written")
+
+
+def _run(flags: argparse.Namespace) -> None:
+    source = styles.find(flags.checkpoint)
+    target = flags.output or Path(f"{source.stem}.onnx")
+    if target.suffix != ".onnx":
+        raise ValueError(f"{target}: an ONNX file is called .onnx")
+    difference = export(source, target)
     sizes = ", ".join(f"{width}x{height}" for _, height, width in CHECKS)
     print(f"{target}: opset {OPSET}, {target.stat().st_size / 2**20:.1f} MB")
     print(f"onnxruntime against torch at {sizes}: largest difference {difference:.1e} of [0, 1]")
-    return 0
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from typing import Any, Generic, TypeVar
 
 from tqdm import tqdm
 
-from texturenet import codec, files, video
+from texturenet import codec, files, program, video
 
 OUTPUT_DIR = Path("stylized")
 NAME = "{stem}-{style}{suffix}"
@@ -157,7 +157,7 @@ def paint_all(
         run.bar.close()
     if len(work) > 1 or stopped or len(waiting) < len(work):
         print(_summary(len(work), run.painted, len(work) - len(waiting), run.failed, stopped), file=sys.stderr)
-    return 130 if stopped else 2 if run.failed else 0
+    return program.STOPPED if stopped else program.FAILED if run.failed else 0
 
 
 def _side_by_side(

@@ -22,7 +22,7 @@ from typing import Any, Protocol
 from torch import Tensor
 from tqdm import tqdm
 
-from texturenet import report_page
+from texturenet import program, report_page
 
 
 @dataclass(frozen=True)
@@ -252,8 +252,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except (ValueError, OSError) as error:
-        print(f"python -m texturenet.monitor: error: {error}", file=sys.stderr)
-        sys.exit(2)
+    sys.exit(program.run("python -m texturenet.monitor", main))

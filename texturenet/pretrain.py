@@ -11,13 +11,14 @@ from __future__ import annotations
 
 import argparse
 import sys
+from functools import partial
 from pathlib import Path
 
+from texturenet import program
 from texturenet.config import PRECISIONS, PretrainRecipe, add_device_flags, add_flags, given
 
 PHOTOS = 16  # on which the activations are measured
 PHOTO_SIZE = 256  # px, their longer side
-STOPPED = 130  # a program ended by Ctrl-C exits with 128 + SIGINT
 
 
 def parser() -> argparse.ArgumentParser:
@@ -107,17 +108,7 @@ def _run(flags: argparse.Namespace) -> None:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """0, or 2 after an error and 130 after Ctrl-C, each with one line on stderr."""
-    flags = parser().parse_args(argv)
-    try:
-        _run(flags)
-    except (ValueError, OSError) as error:
-        print(f"pretrain: error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("\nstopped; the same command goes on", file=sys.stderr)
-        return STOPPED
-    return 0
+    return program.run("pretrain", partial(_run, parser().parse_args(argv)), "\nstopped; the same command goes on")
 
 
 if __name__ == "__main__":

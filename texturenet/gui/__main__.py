@@ -18,6 +18,8 @@ import secrets
 import socket
 import sys
 
+from texturenet import program
+
 TOKEN = "TEXTURENET_TOKEN"
 
 
@@ -67,8 +69,4 @@ def _require_free(host: str, port: int) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except (ValueError, OSError) as error:
-        print(f"python -m texturenet.gui: error: {error}", file=sys.stderr)
-        sys.exit(2)
+    sys.exit(program.run("python -m texturenet.gui", main))

@@ -1,0 +1,30 @@
+import pytest
+
+from texturenet import program
+
+
+def _raise(error: BaseException) -> int:
+    raise error
+
+
+def test_codes() -> None:
+    assert program.run("it", lambda: None) == 0
+    assert program.run("it", lambda: 3) == 3
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "line"),
+    [
+        (ValueError("-1: give more"), 2, "it: error: -1: give more"),
+        (FileNotFoundError(2, "No such file", "a.jpg"), 2, "it: error: [Errno 2] No such file: 'a.jpg'"),
+        (KeyboardInterrupt(), 130, "stopped; all is kept"),
+    ],
+)
+def test_one_line(error: BaseException, code: int, line: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert program.run("it", lambda: _raise(error), "stopped; all is kept") == code
+    assert capsys.readouterr() == ("", f"{line}\n")
+
+
+def test_a_fault_of_ours_is_not_hidden() -> None:
+    with pytest.raises(KeyError):
+        program.run("it", lambda: _raise(KeyError("layer")))
