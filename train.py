@@ -148,6 +148,11 @@ def watch(flags: argparse.Namespace, job: Job, say: Callable[[str], None]) -> in
     except recovery.Interrupted as stop:  # said after the bar is closed
         say(f"{stop}; go on with: python train.py ... --resume {job.path}")
         return stop.exit_code
+    except KeyboardInterrupt:  # a second one, which does not wait for the step
+        if not job.path.exists():
+            raise
+        say(f"stopped at once; go on from the last save with: python train.py ... --resume {job.path}")
+        return program.STOPPED
     say(f"log: {log_path}\ncheckpoint: {path}")
     if job.photos:
         say(f"try it: python stylize.py --model {path} PICTURE")
@@ -157,5 +162,4 @@ def watch(flags: argparse.Namespace, job: Job, say: Callable[[str], None]) -> in
 
 
 if __name__ == "__main__":
-    # From the first step on, a run that is stopped tells what was saved, and ends without an exception.
-    sys.exit(program.run("train.py", main, "stopped before the first step; nothing was saved"))
+    sys.exit(program.run("train.py", main, "stopped before the first save; nothing was saved"))

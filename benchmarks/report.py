@@ -26,7 +26,7 @@ Written by `python -m benchmarks`, which also writes every round to `results.jso
 * *ours* is what `stylize.py` and `train.py` run; *plain* the same network and loss as a straightforward eager fp32
   script has them; *Johnson* the residual network (32-64-128, five blocks, 9x9 ends) in the same plain style: see
   `benchmarks/plain.py`. In a batch ours paints one picture after the other, as `stylize.py` does.
-* *plain with vgg19 / ours*, below the second table: ours with `lite` against the plain script with the VGG19 that `lite`
+* *plain with vgg19 / ours*, below the second table: ours with `lite` against the plain script with VGG19, which `lite`
   spares its user.
 * They take turns in one run. *plain / ours* is a ratio of times, the median over the rounds: above 1, ours is faster.
 * *without bf16*: plain / ours with the check for bf16 masked, as on a CPU that lacks it; empty where ours takes none.

@@ -72,6 +72,7 @@ DOORS: dict[str, set[str]] = {
     "video": {"files", "torchfile", "ahead", "clips", "joining", "steady"},
     "folders": {"program", "files", "codec", "video"},
     "painting": {
+        "config",
         "codec",
         "files",
         "images",
@@ -87,7 +88,7 @@ DOORS: dict[str, set[str]] = {
         "refining",
         "judging",
     },
-    "refining": {"devices", "gatys", "losses", "perceptual", "presets"},
+    "refining": {"pages", "devices", "gatys", "losses", "perceptual", "presets"},
     "judging": {
         "gatys",
         "refining",

@@ -214,6 +214,24 @@ def test_a_texture_that_will_not_tile_is_announced(capsys: pytest.CaptureFixture
     assert images.image_size(Path("cut.png")) == (30, 64)
 
 
+@pytest.mark.usefixtures("folder")
+def test_a_stopped_video_goes_on_with_the_same_look_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[str] = []
+    monkeypatch.setattr(video, "stylize", lambda *_, painter, **__: told.append(painter))
+
+    def identity(style: Path, seed: int = 0, **look: Any) -> str:
+        Painter([style], Look(**look), seed)(Path("clip.mp4"), Path("out.mp4"))
+        return told[-1]
+
+    half = Path("mask.png")
+    looks = [identity(AMBER), identity(WEAVE), identity(AMBER, 1), identity(AMBER, strength=0.5)]
+    looks += [identity(AMBER, mask=half), identity(AMBER, mask=half, mask_invert=True)]
+    assert identity(AMBER, mask=half) == looks[-2]
+    Image.new("L", (48, 40), 255).save(half)
+    looks.append(identity(AMBER, mask=half))
+    assert len(set(looks)) == len(looks)
+
+
 def test_textures_and_styles_do_not_mix(folder: Path) -> None:
     save_style(folder / "tiles.pt", content=False, padding="circular")
     texture = Painter([Path("tiles.pt")], Look())
@@ -230,7 +248,7 @@ def test_a_video_gets_the_same_look(folder: Path, monkeypatch: pytest.MonkeyPatc
     def stylize(paint, source: Path, target: Path, **options: object) -> None:  # type: ignore[no-untyped-def]
         painted.extend(map(paint, frames))
         asked = {"size": 24, "quality": 80, "side_by_side": False}  # on a CPU
-        assert (source.name, target.name, options) == ("clip.mp4", "out.webm", asked)
+        assert (source.name, target.name, options) == ("clip.mp4", "out.webm", asked | {"painter": options["painter"]})
 
     monkeypatch.setattr(video, "stylize", stylize)
     Painter([AMBER], Look(strength=0.5), 3)(folder / "clip.mp4", folder / "out.webm", 24, 80)

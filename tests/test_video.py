@@ -348,12 +348,12 @@ def test_going_on_gives_the_same_clip(clip: Path, tmp_path: Path, side_by_side: 
     assert difference(frames_of(whole), frames_of(halved)) == 0
 
 
-@pytest.mark.parametrize("other", ["paint", "quality", "source"])
+@pytest.mark.parametrize("other", ["paint", "painter", "quality", "source"])
 def test_segments_of_another_run_are_not_used(clip: Path, halted: Path, other: str) -> None:
     if other == "source":
         make(clip, list(reversed(scene())), sound="aac")
     paint, calls = counted(torch.zeros_like if other == "paint" else negative)
-    options = STYLIZE | ({"quality": 90} if other == "quality" else {})
+    options = STYLIZE | {"quality": {"quality": 90}, "painter": {"painter": "another"}}.get(other, {})
     video.stylize(paint, clip, halted, **options)  # type: ignore[arg-type]
     assert len(calls) == 1 + 10
 

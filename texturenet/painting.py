@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -13,6 +15,7 @@ from PIL import Image
 from torch import Tensor
 
 from texturenet import blending, codec, files, folders, images, pictures, reports, styles, video
+from texturenet.config import to_plain
 from texturenet.look import Look
 from texturenet.segments import Segments
 from texturenet.stylizer import Kind, Stylizer
@@ -74,11 +77,14 @@ class Painter:
                 "inside and outside"
             )
         self.look, self.seed = look, seed
-        self._refiners = [_refiner(model, look.refine, device, max_memory) for model in models] if look.refine else []
+        self._files = [styles.find(model) if isinstance(model, str) else model for model in models]
+        self._refiners = (
+            [_refiner(file, look.refine, device, max_memory) for file in self._files] if look.refine else []
+        )
         finishes = list(map(self._unless_stopped, self._refiners)) if self._refiners else [None] * len(models)
         self.styles = [
-            Stylizer(model, device, max_memory=max_memory, precision=precision, finish=finish)
-            for model, finish in zip(models, finishes, strict=True)
+            Stylizer(file, device, max_memory=max_memory, precision=precision, finish=finish)
+            for file, finish in zip(self._files, finishes, strict=True)
         ]
         categories = [name.strip() for name in (look.segments_category or "").split(",")]
         self.segments = Segments(look.segments, categories) if look.segments else None
@@ -139,6 +145,7 @@ class Painter:
                 size=size,
                 quality=quality,
                 side_by_side=on_device,
+                painter=self._identity(mask),
             )
             return target
         self.write(self.paint(self.read(source, size)), target, quality)
@@ -224,6 +231,11 @@ class Painter:
         """Whether Ctrl-C came while a painting was refined."""
         return any(refiner.stopped for refiner in self._refiners)
 
+    def _identity(self, mask: Tensor | None) -> str:
+        """What makes this painter's frames others than those of another, in one line."""
+        marked = mask is not None and hashlib.sha256(mask.numpy().tobytes()).hexdigest()
+        return json.dumps([list(map(files.sha256, self._files)), self.seed, to_plain(self.look), marked])
+
     def _unless_stopped(self, refiner: Refiner) -> Callable[[Tensor, Tensor], Tensor]:
         """The refiner; a painting as it is from then on, of the other styles of a sheet."""
         return lambda photo, painting: painting if self._stopped else refiner(photo, painting)
@@ -249,11 +261,11 @@ class Painter:
         return 1 - mask if self.look.mask_invert else mask
 
 
-def _refiner(model: str | Path, iterations: int, device: torch.device | str, max_memory: int | None) -> Refiner:
+def _refiner(file: Path, iterations: int, device: torch.device | str, max_memory: int | None) -> Refiner:
     """What goes on from a style's paintings."""
     from texturenet import judging  # all that trains a style comes with it
 
-    return judging.refiner(styles.find(model) if isinstance(model, str) else model, iterations, device, max_memory)
+    return judging.refiner(file, iterations, device, max_memory)
 
 
 def _is_video(source: Path, target: Path) -> bool:

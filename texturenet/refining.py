@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from texturenet import gatys
+from texturenet import gatys, pages
 from texturenet.devices import room_left
 from texturenet.losses import PerceptualLoss
 from texturenet.perceptual import Encoder
@@ -82,6 +82,9 @@ class Refiner:
 
     def _require_memory(self, height: int, width: int) -> None:
         left, needed = room_left(self.device, self.max_memory), self.bytes_a_pixel * height * width
+        if left is not None and needed > left:
+            pages.SHARED.clear()  # what the pass before keeps for the next one
+            left = room_left(self.device, self.max_memory)
         if left is not None and needed > left:
             fits = int(max(height, width) * (max(left, 0) / needed) ** 0.5) // _GRAIN * _GRAIN
             raise ValueError(

@@ -38,6 +38,7 @@ def stylize(
     steady: bool = True,
     side_by_side: bool = False,
     segment_seconds: float = 10.0,
+    painter: str = "",
     say: Callable[[str], None] = _announce,
 ) -> None:
     """Paint a clip into `target`, whose suffix names the container.
@@ -52,6 +53,7 @@ def stylize(
                      For painting on a device: on a CPU torch's threads are then in each other's way (a clip of 640x360
                      on two cores of a Xeon took 12.2 s without and 16.7 s with)
     segment_seconds  what a killed run loses at most
+    painter          what tells this `paint` from others, since a black first frame or a small mask does not
     say              receives a line for each choice made for the user, and for where a run goes on
     Frames keep their times; sound is copied; memory does not depend on the length. A run that was killed leaves the
     folder `.TARGET.parts` beside the target, and the same call goes on from there: the same by the source's size and
@@ -77,20 +79,20 @@ def stylize(
     made_of = [status.st_size, status.st_mtime_ns, clip.height, clip.width, quality, steady, length, container.picture]
     with contextlib.closing(clips.read(clip, denoise=steady)) as frames:
         first = paint(next(frames)[1])
-    parts = _Parts(target.with_name(f".{target.name}.parts"), made_of, first)
-    painter = Steady(paint)
+    parts = _Parts(target.with_name(f".{target.name}.parts"), [*made_of, painter], first)
+    steadied = Steady(paint)
     start = min(parts.done * length, clip.frames)
     if parts.done:
         say(f"{target}: goes on after {start} of {clip.frames} frames")
-        painter.restore(torchfile.read(parts.state(parts.done - 1)))
+        steadied.restore(torchfile.read(parts.state(parts.done - 1)))
 
     def painted(
         group: Iterator[tuple[int, tuple[int, Tensor]]], state_path: Path
     ) -> Generator[tuple[int, Tensor], None, None]:
         for _, (pts, frame) in group:
-            yield pts, (painter(frame, float(pts * clip.time_base)) if steady else paint(frame))
+            yield pts, (steadied(frame, float(pts * clip.time_base)) if steady else paint(frame))
             bar.update()
-        _save(state_path, painter.state())  # before the segment counts as done
+        _save(state_path, steadied.state())  # before the segment counts as done
 
     with (
         tqdm(total=clip.frames, initial=start, desc=source.name, unit="frame", dynamic_ncols=True) as bar,
