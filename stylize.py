@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from texturenet import program
-from texturenet.config import PRECISIONS, add_device_flags, add_flags, given
+from texturenet.config import PRECISIONS, add_device_flags, add_flags, filled, given
 from texturenet.look import Look
 from texturenet.presets import PRESETS, GatysRecipe, gatys_recipe
 
@@ -42,19 +42,13 @@ def _size(text: str) -> int | tuple[int, int]:
     return (int(match[2]), int(match[1])) if match[2] else int(match[1])
 
 
-def _path(text: str) -> Path:
-    if not text:  # Path("") is the working folder
-        raise argparse.ArgumentTypeError("an empty name; is a variable of the shell not set?")
-    return Path(text)
-
-
 def parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     main = parser.add_argument_group("input")
     main.add_argument(
         "pictures",
         nargs="*",
-        type=_path,
+        type=filled(Path),
         metavar="PICTURE",
         help="pictures, videos, folders, or patterns: 'a/**/*.jpg'",
     )
@@ -69,14 +63,18 @@ def parser() -> argparse.ArgumentParser:
     style.add_argument(
         "--method", choices=("net", "gatys"), default="net", help="one pass of a trained network, or the reference"
     )
-    style.add_argument("--texture", type=Path, metavar="FILE", help="gatys: the picture to take the look from")
+    style.add_argument("--texture", type=filled(Path), metavar="FILE", help="gatys: the picture to take the look from")
     style.add_argument(
         "--preset", metavar="NAME", help=f"gatys: values of a published report, from {', '.join(PRESETS)}"
     )
     add_flags(parser, Look)
     output = parser.add_argument_group("output")
     output.add_argument(
-        "-o", "--output", type=_path, metavar="PATH", help="file for one picture, else a folder (default: stylized/)"
+        "-o",
+        "--output",
+        type=filled(Path),
+        metavar="PATH",
+        help="file for one picture, else a folder (default: stylized/)",
     )
     output.add_argument(
         "--name",

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from texturenet import program
-from texturenet.config import Recipe, Run, add_device_flags, add_flags, given
+from texturenet.config import Recipe, Run, add_device_flags, add_flags, filled, given
 from texturenet.presets import TRAIN_PRESETS, preset
 
 if TYPE_CHECKING:
@@ -36,10 +36,10 @@ def parser() -> argparse.ArgumentParser:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, argument_default=argparse.SUPPRESS
     )
     main = parser.add_argument_group("input")
-    main.add_argument("--texture", type=Path, required=True, metavar="FILE", help="the picture to learn")
+    main.add_argument("--texture", type=filled(Path), required=True, metavar="FILE", help="the picture to learn")
     main.add_argument(
         "--data_dir",
-        type=Path,
+        type=filled(Path),
         default=None,
         metavar="DIR",
         help="photos to learn on: a COCO root, or any folder of pictures; without it the texture alone is learned",
@@ -61,6 +61,7 @@ def parser() -> argparse.ArgumentParser:
     output.add_argument(
         "--resume",
         nargs="?",
+        type=filled(str),
         const="last",
         default=None,
         metavar="FILE",

@@ -89,11 +89,15 @@ def mosaic_onnx(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     return path, ended.stdout
 
 
-@pytest.fixture(scope="module")
-def stylize() -> ModuleType:
-    """stylize.py as a module."""
-    spec = importlib.util.spec_from_file_location("stylize_door", ROOT / "stylize.py")
+def opened(door: str) -> ModuleType:
+    """train.py or stylize.py as a module."""
+    spec = importlib.util.spec_from_file_location(f"{door}_door", ROOT / f"{door}.py")
     assert spec and spec.loader
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="module")
+def stylize() -> ModuleType:
+    return opened("stylize")

@@ -11,10 +11,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import ROOT, picture
+from conftest import ROOT, opened, picture
 from PIL import Image
 
-from texturenet import checkpoint, images
+from texturenet import checkpoint, images, trainer
+from texturenet.job import Job
 
 TINY = shlex.split("--iterations 2 --batch_size 2 --image_size 32 --style_size 32 --scales 3 --width 4 --workers 0")
 TINY += ["--perceptual", "lite", "--preview_every", "2", "--cpu"]
@@ -132,6 +133,27 @@ def test_help_is_quick(name: str, tmp_path: Path) -> None:
     assert time.perf_counter() - start < 2  # 0.1 s on a quiet machine; torch alone takes longer
 
 
+@pytest.mark.parametrize("saved", [True, False])
+def test_a_second_ctrl_c_tells_what_is_kept(
+    saved: bool, workshop: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def twice(job: Job, _listeners: object) -> None:
+        if saved:
+            job.path.touch()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(trainer, "train", twice)
+    monkeypatch.chdir(workshop)
+    words = ["--data_dir", "photos", "--texture", "checks.png", "--name", f"twice-{saved}", *TINY]
+    if saved:
+        assert opened("train").main(words) == 130
+        kept = f"go on from the last save with: python train.py ... --resume checkpoints/twice-{saved}.pt"
+        assert capsys.readouterr().out.splitlines()[-1] == f"stopped at once; {kept}"
+    else:
+        with pytest.raises(KeyboardInterrupt):
+            opened("train").main(words)
+
+
 # --- bad input: one line, exit code 2 ---------------------------------------------------------------------------------
 
 
@@ -153,6 +175,9 @@ def test_help_is_quick(name: str, tmp_path: Path) -> None:
         ("--data_dir photos --texture checks.png --perceptual_weights note.txt", ["note.txt is not a file of"]),
         ("--data_dir photos --texture checks.png --batch_size 0", ["--batch_size: 0 is less than 1"]),
         ("--data_dir photos", ["required: --texture"]),
+        ("--data_dir '' --texture checks.png", ["--data_dir: an empty name"]),
+        ("--data_dir photos --texture checks.png --resume ''", ["--resume: an empty name"]),
+        ("--data_dir photos --texture checks.png --start_from ''", ["--start_from: an empty name"]),
     ],
 )
 def test_train_refuses(words: str, parts: list[str], workshop: Path, tmp_path: Path) -> None:
@@ -161,7 +186,7 @@ def test_train_refuses(words: str, parts: list[str], workshop: Path, tmp_path: P
     (tmp_path / "note.txt").write_text("no picture, no checkpoint")
     (tmp_path / "empty").mkdir()
     # What the case says comes last, so that it wins over the tiny defaults.
-    assert_refused(door("train.py", *TINY, *words.split(), cwd=tmp_path), *parts)
+    assert_refused(door("train.py", *TINY, *shlex.split(words), cwd=tmp_path), *parts)
 
 
 def test_cuda_without_cuda(workshop: Path, tmp_path: Path) -> None:

@@ -3,12 +3,13 @@
 from pathlib import Path
 from types import ModuleType
 
+import numpy as np
 import pytest
 import torch
 from conftest import picture
 from test_stylizer import save_style
 
-from texturenet import devices, gatys, images, judging, styles
+from texturenet import devices, gatys, images, judging, pages, styles
 from texturenet.look import Look
 from texturenet.painting import Painter
 from texturenet.stylizer import Stylizer
@@ -110,6 +111,18 @@ def test_more_than_the_memory_holds(monkeypatch: pytest.MonkeyPatch) -> None:
     refine.max_memory = 1000  # less than the process has already
     with pytest.raises(ValueError, match=r"0.0 GB are left on cpu; paint without refining"):
         refine(large, large)
+
+
+def test_what_the_pass_keeps_is_let_go_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    refine = judging.refiner(MOSAIC, 1, "cpu")
+    pages.SHARED.clear()
+    kept = np.empty(2**20, np.uint8)
+    pages.SHARED.give(kept)
+    needed = 256 * 256 * refine.bytes_a_pixel / 0.9 + 1000
+    monkeypatch.setattr(devices, "free_memory", lambda _: needed - (kept.size if pages.SHARED._kept else 0))
+    monkeypatch.setattr(gatys, "descend", lambda _loss, start, *_: start)
+    refine(torch.zeros(1, 3, 256, 256), torch.zeros(1, 3, 256, 256))
+    assert not pages.SHARED._kept
 
 
 @pytest.mark.parametrize(

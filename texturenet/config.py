@@ -248,6 +248,18 @@ def _value_type(spec: Field[Any], owner: type) -> tuple[type, bool]:
     return hint, False
 
 
+def filled(kind: type) -> Any:
+    """What argparse makes a path or a name with, refusing an empty one: Path("") is the working folder."""
+
+    def parse(text: str) -> Any:
+        if not text:
+            raise argparse.ArgumentTypeError("an empty name; is a variable of the shell not set?")
+        return kind(text)
+
+    parse.__name__ = kind.__name__  # argparse names the type by it: "invalid int value"
+    return parse
+
+
 def at_least(kind: type, least: float | None) -> Any:
     """What argparse makes a number of that kind with, refusing smaller ones, NaN and infinity; None: any finite one."""
 
@@ -259,7 +271,7 @@ def at_least(kind: type, least: float | None) -> Any:
             raise argparse.ArgumentTypeError(f"{text} is no finite number")
         return value
 
-    parse.__name__ = kind.__name__  # argparse names the type by it: "invalid int value"
+    parse.__name__ = kind.__name__
     return parse
 
 
@@ -284,7 +296,7 @@ def add_flags(parser: argparse.ArgumentParser, *owners: type) -> None:
             shown = " ".join(map(str, default)) if isinstance(default, tuple) else default
             group.add_argument(
                 f"--{spec.name}",
-                type=at_least(kind, meta["least"]),
+                type=filled(kind) if kind in (str, Path) else at_least(kind, meta["least"]),
                 nargs="+" if several else None,
                 choices=meta["choices"],
                 default=argparse.SUPPRESS,

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from texturenet import program
+from texturenet.config import filled
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -112,9 +113,16 @@ def parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m texturenet.convert", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("weights", type=Path, metavar="FILE", help="a state dict of TransformerNet, .pth or .model")
     parser.add_argument(
-        "-o", "--output", type=Path, required=True, metavar="FILE", help="the checkpoint; the style is called after it"
+        "weights", type=filled(Path), metavar="FILE", help="a state dict of TransformerNet, .pth or .model"
+    )
+    parser.add_argument(
+        "-o",
+        "--output",
+        type=filled(Path),
+        required=True,
+        metavar="FILE",
+        help="the checkpoint; the style is called after it",
     )
     return parser
 

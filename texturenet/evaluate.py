@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from texturenet import program
-from texturenet.config import PERCEPTUAL, Recipe, add_device_flags, add_flags, at_least, given
+from texturenet.config import PERCEPTUAL, Recipe, add_device_flags, add_flags, at_least, filled, given
 from texturenet.presets import OPTIMIZERS
 
 OUT_DIR = Path("runs/evaluate")
@@ -48,7 +48,7 @@ _positive, _factor = at_least(int, 1), at_least(float, 0)
 
 def _common(command: argparse.ArgumentParser, resumable: bool = True) -> None:
     output = command.add_argument_group("output")
-    output.add_argument("--out_dir", type=Path, default=OUT_DIR, metavar="DIR", help=f"(default: {OUT_DIR})")
+    output.add_argument("--out_dir", type=filled(Path), default=OUT_DIR, metavar="DIR", help=f"(default: {OUT_DIR})")
     if resumable:
         output.add_argument("--fresh", action="store_true", help="do finished work again")
     machine = command.add_argument_group("machine")
@@ -56,14 +56,16 @@ def _common(command: argparse.ArgumentParser, resumable: bool = True) -> None:
 
 
 def _photos(group: Any, count: int) -> None:
-    group.add_argument("--photos", type=Path, required=True, metavar="DIR", help="folder of photos to judge on")
+    group.add_argument("--photos", type=filled(Path), required=True, metavar="DIR", help="folder of photos to judge on")
     group.add_argument(
         "--count", type=_positive, default=count, metavar="INT", help=f"how many of them (default: {count})"
     )
 
 
 def _texture(group: Any) -> None:
-    group.add_argument("--texture", type=Path, metavar="FILE", help="the texture, if the checkpoint does not hold it")
+    group.add_argument(
+        "--texture", type=filled(Path), metavar="FILE", help="the texture, if the checkpoint does not hold it"
+    )
 
 
 def _side(group: Any, what: str) -> None:
@@ -89,7 +91,7 @@ def parser() -> argparse.ArgumentParser:
 
     matched = commands.add_parser("matched", help="one pass against L-BFGS, under the same loss", **form)
     main = matched.add_argument_group("input")
-    main.add_argument("checkpoints", nargs="+", type=Path, metavar="CKPT", help="of train.py")
+    main.add_argument("checkpoints", nargs="+", type=filled(Path), metavar="CKPT", help="of train.py")
     _photos(main, 20)
     _texture(main)
     work = matched.add_argument_group("work")
@@ -116,7 +118,7 @@ def parser() -> argparse.ArgumentParser:
 
     curve = commands.add_parser("curve", help="the gap to L-BFGS that a style closes while it is trained", **form)
     main = curve.add_argument_group("input")
-    main.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="folders RUN_DIR/NAME of train.py")
+    main.add_argument("runs", nargs="+", type=filled(Path), metavar="RUN", help="folders RUN_DIR/NAME of train.py")
     _photos(main, 6)
     _texture(main)
     work = curve.add_argument_group("work")
@@ -128,7 +130,7 @@ def parser() -> argparse.ArgumentParser:
         "synthesis", help="textures of one pass against L-BFGS, under the same loss", **form
     )
     main = synthesis.add_argument_group("input")
-    main.add_argument("checkpoints", nargs="+", type=Path, metavar="CKPT", help="of train.py without photos")
+    main.add_argument("checkpoints", nargs="+", type=filled(Path), metavar="CKPT", help="of train.py without photos")
     _texture(main)
     work = synthesis.add_argument_group("work")
     _side(work, "sides of the textures")
@@ -184,10 +186,10 @@ def parser() -> argparse.ArgumentParser:
         **form,
     )
     main = sweep.add_argument_group("input")
-    main.add_argument("checkpoint", nargs="?", type=Path, metavar="CKPT", help="a trained style")
+    main.add_argument("checkpoint", nargs="?", type=filled(Path), metavar="CKPT", help="a trained style")
     _photos(main, 4)
     _texture(main)
-    main.add_argument("--data_dir", type=Path, metavar="DIR", help="without a checkpoint: photos to train on")
+    main.add_argument("--data_dir", type=filled(Path), metavar="DIR", help="without a checkpoint: photos to train on")
     work = sweep.add_argument_group("work")
     work.add_argument(
         "--noise_factors",
@@ -209,7 +211,7 @@ def parser() -> argparse.ArgumentParser:
 
     diversity = commands.add_parser("diversity", help="how different the pictures of different seeds are", **form)
     main = diversity.add_argument_group("input")
-    main.add_argument("checkpoints", nargs="+", type=Path, metavar="CKPT", help="of train.py")
+    main.add_argument("checkpoints", nargs="+", type=filled(Path), metavar="CKPT", help="of train.py")
     _photos(main, 6)
     _texture(main)
     work = diversity.add_argument_group("work")

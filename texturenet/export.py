@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from texturenet import program, styles
+from texturenet.config import filled
 from texturenet.noise import SMALLEST
 
 if TYPE_CHECKING:
@@ -158,7 +159,9 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "checkpoint", metavar="CHECKPOINT", help="a checkpoint of train.py, or the name of a style that ships"
     )
-    parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="(default: the checkpoint's name, here)")
+    parser.add_argument(
+        "-o", "--output", type=filled(Path), metavar="FILE", help="(default: the checkpoint's name, here)"
+    )
     return parser
 
 

@@ -23,6 +23,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from texturenet import program, report_page
+from texturenet.config import filled
 
 
 @dataclass(frozen=True)
@@ -244,8 +245,8 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m texturenet.monitor", description="A past run as one HTML file: its curves and previews."
     )
-    parser.add_argument("run", type=Path, metavar="RUN_DIR", help="of the run: runs/NAME")
-    parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="(default: RUN_DIR/report.html)")
+    parser.add_argument("run", type=filled(Path), metavar="RUN_DIR", help="of the run: runs/NAME")
+    parser.add_argument("-o", "--output", type=filled(Path), metavar="FILE", help="(default: RUN_DIR/report.html)")
     flags = parser.parse_args(argv)
     print(report_page.write(flags.run, read_log(flags.run / "log.jsonl"), flags.output))
     return 0

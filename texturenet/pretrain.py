@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 
 from texturenet import program
-from texturenet.config import PRECISIONS, PretrainRecipe, add_device_flags, add_flags, given
+from texturenet.config import PRECISIONS, PretrainRecipe, add_device_flags, add_flags, filled, given
 
 PHOTOS = 16  # on which the activations are measured
 PHOTO_SIZE = 256  # px, their longer side
@@ -29,11 +29,15 @@ def parser() -> argparse.ArgumentParser:
     )
     main = parser.add_argument_group("input")
     main.add_argument(
-        "--data", type=Path, required=True, metavar="PATH", help="a folder of class folders, or an .npz of JPEGs"
+        "--data",
+        type=filled(Path),
+        required=True,
+        metavar="PATH",
+        help="a folder of class folders, or an .npz of JPEGs",
     )
     main.add_argument(
         "--photos",
-        type=Path,
+        type=filled(Path),
         default=Path("data/sample"),
         metavar="DIR",
         help="photos on which every layer's mean activation is made 1 (default: data/sample)",
@@ -42,7 +46,7 @@ def parser() -> argparse.ArgumentParser:
     output.add_argument(
         "-o",
         "--output",
-        type=Path,
+        type=filled(Path),
         required=True,
         metavar="FILE",
         help="the weights, NAME.pt; NAME.run.pt and NAME.jsonl beside them",
