@@ -10,7 +10,7 @@ from conftest import OneConv, picture
 from test_perceptual import as_caffe, as_papers
 from torch import Tensor
 
-from texturenet import gatys, losses, perceptual
+from texturenet import gatys, images, losses, perceptual
 from texturenet.config import Recipe
 from texturenet.gatys import Interrupted, Iterate, descend, paint, pyramid_sizes, reference_loss, start_image
 from texturenet.learner import perceptual_loss
@@ -155,6 +155,24 @@ def test_ctrl_c_in_a_pyramid_has_the_full_size(lite: Encoder) -> None:
     assert caught.value.image.shape == (1, 3, 64, 80)
 
 
+def test_ctrl_c_between_two_sizes_keeps_the_smaller_one(lite: Encoder, monkeypatch: pytest.MonkeyPatch) -> None:
+    finished: list[Tensor] = []
+
+    def target(*_: object) -> PerceptualLoss:
+        if finished:
+            raise KeyboardInterrupt
+        return reference_loss(*_)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(gatys, "reference_loss", target)
+    recipe = GatysRecipe(pyramid=2, iterations=2)
+    with pytest.raises(Interrupted) as caught:
+        paint(picture(64, 80), picture(64, 64, 3), lite, recipe, lambda iterate: finished.append(iterate.image))
+    assert torch.equal(caught.value.image, images.resize(finished[-1], (64, 80)))
+    with pytest.raises(KeyboardInterrupt) as nothing_yet:
+        paint(picture(64, 80), picture(64, 64, 3), lite, recipe)
+    assert not isinstance(nothing_yet.value, Interrupted)
+
+
 def test_a_loss_that_is_not_finite_is_one_line() -> None:
     loss, content = small_loss()
     loss.targets["conv"][:] = torch.nan
@@ -175,6 +193,9 @@ def test_more_than_the_memory_holds_is_one_line(
     with pytest.raises(ValueError, match=r"^a picture of 48x32 px does not fit the memory of cpu") as caught:
         descend(loss, picture(32, 48), None, GatysRecipe(iterations=2))
     assert "\n" not in str(caught.value)
+    monkeypatch.setattr(PerceptualLoss, "content_features", full)
+    with pytest.raises(ValueError, match=r"^a picture of 48x32 px does not fit the memory of cpu"):
+        paint(picture(32, 48), picture(32, 32), lite, GatysRecipe(iterations=2))
 
 
 def test_starts() -> None:

@@ -13,7 +13,7 @@ import torch
 from conftest import ROOT, picture
 from PIL import Image
 
-from texturenet import images, perceptual, reference
+from texturenet import gatys, images, perceptual, reference
 from texturenet.config import Recipe, to_plain
 from texturenet.gatys import Iterate
 from texturenet.presets import PRESETS, TRAIN_PRESETS
@@ -196,6 +196,18 @@ def test_ctrl_c_before_the_first_iteration_keeps_what_was_there(folder: Path, mo
         painter(folder / "photo.jpg", folder / "out.png", 48)
     assert [path.name for path in folder.glob("out*")] == ["out.jsonl"]
     assert Path("out.jsonl").read_text() == "of before"
+
+
+def test_more_than_the_memory_holds_leaves_nothing(
+    stylize: ModuleType, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(*_: object) -> None:
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")
+
+    monkeypatch.setattr(gatys, "reference_loss", full)
+    assert stylize.main([*GATYS, *LITE, "--size", "48", "photo.jpg", "-o", "out.png"]) == 2
+    assert "error: photo.jpg: a picture of 48x40 px does not fit the memory of cpu" in capsys.readouterr().err
+    assert not list(folder.glob("out*"))
 
 
 def test_what_does_not_come_along_is_told(

@@ -8,8 +8,9 @@ All is float32, for it is the yardstick.
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 import torch
@@ -84,30 +85,38 @@ def descend(
 
     step = _lbfgs(evaluate, recipe) if recipe.optimizer == "lbfgs" else _adam(evaluate, start, recipe)
     try:
-        point = evaluate(start)
-        for iteration in range(recipe.iterations + 1):
-            if iteration:
-                point = step(point)
-            image, total = point.pixels.clamp(0, 1), point.total
-            better = total < lowest  # on the device: reading it would wait for the device at every step
-            best, lowest = torch.where(better, image, best), torch.where(better, total, lowest)
-            if on_iterate:
-                values = torch.stack([term.float() for term in point.terms.values()]).tolist()
-                losses = dict(zip(point.terms, values, strict=True))
-                _require_finite(losses["total"], iteration)
-                on_iterate(Iterate(iteration, losses, image))
+        with fitting(start):
+            point = evaluate(start)
+            for iteration in range(recipe.iterations + 1):
+                if iteration:
+                    point = step(point)
+                image, total = point.pixels.clamp(0, 1), point.total
+                better = total < lowest  # on the device: reading it would wait for the device at every step
+                best, lowest = torch.where(better, image, best), torch.where(better, total, lowest)
+                if on_iterate:
+                    values = torch.stack([term.float() for term in point.terms.values()]).tolist()
+                    losses = dict(zip(point.terms, values, strict=True))
+                    _require_finite(losses["total"], iteration)
+                    on_iterate(Iterate(iteration, losses, image))
     except KeyboardInterrupt:
         raise Interrupted(best) from None
+    _require_finite(point.total.item(), recipe.iterations)
+    return best
+
+
+@contextlib.contextmanager
+def fitting(image: Tensor) -> Iterator[None]:
+    """ValueError, one line, where what is done to an image (1, 3, H, W) does not fit the memory."""
+    try:
+        yield
     except (MemoryError, RuntimeError) as error:
         if not out_of_memory(error):
             raise
-        height, width = start.shape[-2:]
+        height, width = image.shape[-2:]
         raise ValueError(
-            f"a picture of {width}x{height} px does not fit the memory of {start.device} with this perceptual network; "
+            f"a picture of {width}x{height} px does not fit the memory of {image.device} with this perceptual network; "
             "take a smaller one"
         ) from None
-    _require_finite(point.total.item(), recipe.iterations)
-    return best
 
 
 def _lbfgs(evaluate: Evaluate, recipe: GatysRecipe) -> Step:
@@ -233,16 +242,20 @@ def paint(
     """
     full: tuple[int, int] = (photo.shape[-2], photo.shape[-1]) if photo is not None else size or (SIZE, SIZE)
     picture: Tensor | None = None
-    for level, at in enumerate(pyramid_sizes(full, recipe.pyramid)):
-        shown = images.resize(texture, max(16, round((recipe.style_size or max(full)) * max(at) / max(full))))
-        small = None if photo is None else images.resize(photo, at)
-        start = start_image(recipe, small, shown, at) if picture is None else images.resize(picture, at)
-        loss = reference_loss(encoder, shown, recipe, start)
-        content = None if small is None else loss.content_features(small)
-        try:
+    try:
+        for level, at in enumerate(pyramid_sizes(full, recipe.pyramid)):
+            shown = images.resize(texture, max(16, round((recipe.style_size or max(full)) * max(at) / max(full))))
+            small = None if photo is None else images.resize(photo, at)
+            start = start_image(recipe, small, shown, at) if picture is None else images.resize(picture, at)
+            with fitting(start):
+                loss = reference_loss(encoder, shown, recipe, start)
+                content = None if small is None else loss.content_features(small)
             picture = descend(loss, start, content, recipe, _counted_from(level * recipe.iterations, on_iterate))
-        except Interrupted as stop:
-            raise Interrupted(images.resize(stop.image, full)) from None
+    except KeyboardInterrupt as stop:  # between two sizes too, where the smaller one is what there is
+        best = stop.image if isinstance(stop, Interrupted) else picture
+        if best is None:
+            raise
+        raise Interrupted(images.resize(best, full)) from None
     assert picture is not None
     return picture
 

@@ -19,7 +19,7 @@ from torch import Tensor
 from texturenet import codec, files, images
 from texturenet.config import to_plain
 from texturenet.devices import place
-from texturenet.gatys import SIZE, Interrupted, Iterate, paint, pyramid_sizes, start_image
+from texturenet.gatys import SIZE, Interrupted, Iterate, fitting, paint, pyramid_sizes, start_image
 from texturenet.perceptual import Encoder, load_encoder
 from texturenet.presets import GatysRecipe, gatys_recipe, on_lite
 
@@ -94,9 +94,8 @@ class Reference:
         with Trace(target, header, recipe, quality) as trace:
             try:
                 picture = paint(photo, texture, self.encoder, recipe, trace, full)
-            except Interrupted as stop:
-                if not any(row["iteration"] for row in trace.rows):
-                    trace.part.unlink()
+            except KeyboardInterrupt as stop:
+                if not isinstance(stop, Interrupted) or not trace.begun:
                     trace.bar.write("stopped before the first iteration; nothing is kept")
                     raise
                 stopped = files.stopped_beside(target)
@@ -126,7 +125,9 @@ class Reference:
         ):
             if image is None or layers is None:
                 continue
-            for layer, features in self.encoder(image, layers).items():
+            with fitting(image):
+                found = self.encoder(image, layers)
+            for layer, features in found.items():
                 low, high, mean = features.min().item(), features.max().item(), features.mean().item()
                 shape = tuple(features.shape)
                 self.say(f"{role} {layer}: shape {shape}, min {low:.4g}, max {high:.4g}, mean {mean:.4g}")
@@ -166,9 +167,16 @@ class Trace:
     def __enter__(self) -> Trace:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, error: type[BaseException] | None, *_: object) -> None:
         self.bar.close()
         self.file.close()
+        if error and not self.begun:
+            self.part.unlink()
+
+    @property
+    def begun(self) -> bool:
+        """Whether there is more than the picture that it starts from."""
+        return any(row["iteration"] for row in self.rows)
 
     def __call__(self, iterate: Iterate) -> None:
         number, losses = iterate.iteration, iterate.losses
