@@ -135,6 +135,14 @@ def test_results_of_an_earlier_run_are_not_painted_again(tree: Path) -> None:
             item.target.unlink()
 
 
+def test_what_lies_beside_a_result_is_no_source(tree: Path) -> None:
+    stopped = tree / "a-checks-stopped.jpg"
+    for left in (stopped, tree / "a-checks-losses.png", tree / "a-checks-steps" / "00050.jpg"):
+        images.save_image(picture(16, 16), left)
+    assert sources(plan([tree], tree, "checks")) == ["in/a.jpg", "in/deep/b.PNG", "in/deep/er/c.tga"]
+    assert "in/a-checks-stopped.jpg" in sources(plan([tree, stopped], tree, "checks"))  # since it was asked for
+
+
 def test_another_styles_results_are_no_sources_either(tree: Path) -> None:
     images.save_image(picture(16, 16), tree / "out" / "a-other.jpg")
     assert sources(plan([tree], tree / "out", "checks")) == ["in/a.jpg", "in/deep/b.PNG", "in/deep/er/c.tga"]

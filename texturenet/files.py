@@ -100,6 +100,16 @@ def stopped_beside(target: Path) -> Path:
     return target.with_name(f"{target.stem}-stopped{target.suffix}")
 
 
+def losses_beside(target: Path) -> Path:
+    """Where the plot of an iterative run's losses goes."""
+    return target.with_name(f"{target.stem}-losses.png")
+
+
+def steps_beside(target: Path) -> Path:
+    """The folder where an iterative run's snapshots go."""
+    return target.with_name(f"{target.stem}-steps")
+
+
 def is_plain_name(name: str) -> bool:
     """Whether files may be called after a name that comes out of a file: it leads to no other folder."""
     return 0 < len(name) <= 100 and name.isprintable() and not name.startswith(".") and not {"/", "\\"} & {*name}

@@ -44,9 +44,9 @@ def plan(pictures: Sequence[Path], output: Path | None, style: str, name: str | 
     output    a file (one picture), a folder, or None: `stylized/`
     name      of a result, with `FIELDS` in braces; None: `NAME`, as in amber-mosaic.jpg
     A suffix that can't be written becomes .png or .mp4. Results of an earlier run are no sources: what lies in an
-    output folder below a searched one, or is called as a result will be. Raises ValueError for a folder or pattern
-    without a picture, a name that is none, one output file for several pictures, or where a result would replace its
-    source or another result.
+    output folder below a searched one, is called as a result will be, or was found beside one as its losses are. Raises
+    ValueError for a folder or pattern without a picture, a name that is none, one output file for several pictures, or
+    where a result would replace its source or another result.
     """
     name = name or NAME
     check_name(name)
@@ -75,7 +75,14 @@ def plan(pictures: Sequence[Path], output: Path | None, style: str, name: str | 
     for item in work:
         if (first := results.get(_real(item.source))) and _real(item.source) in named:
             raise ValueError(f"the painting of {first} would replace {item.source}; choose another -o or --name")
-    return [item for item in dict.fromkeys(work) if _real(item.source) not in results]
+    kinds = (files.stopped_beside, files.losses_beside, files.steps_beside)
+    beside = {_real(kind(item.target)) for item in work for kind in kinds}
+    asked = {_real(picture) for picture in pictures}
+
+    def is_result(source: Path) -> bool:
+        return source in results or (source not in asked and not beside.isdisjoint((source, source.parent)))
+
+    return [item for item in dict.fromkeys(work) if not is_result(_real(item.source))]
 
 
 def is_file_name(output: Path) -> bool:

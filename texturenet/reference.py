@@ -193,8 +193,8 @@ class Trace:
         if self.recipe.print_every and number % self.recipe.print_every == 0:
             self.bar.write(f"iteration {number}: total {losses['total']:.6g}")
         if self.recipe.save_every and number and number % self.recipe.save_every == 0:
-            folder = self.target.with_name(f"{self.target.stem}-steps")
-            images.save_image(iterate.image, folder / f"{number:05d}{self.target.suffix}", self.quality)
+            snapshot = files.steps_beside(self.target) / f"{number:05d}{self.target.suffix}"
+            images.save_image(iterate.image, snapshot, self.quality)
 
     def _write(self, row: dict[str, Any]) -> None:
         self.file.write(json.dumps(row) + "\n")
@@ -215,6 +215,6 @@ class Trace:
         if axes.lines:
             axes.set_yscale("log")
             axes.legend()
-        path = self.target.with_name(f"{self.target.stem}-losses.png")
+        path = files.losses_beside(self.target)
         figure.savefig(path, dpi=100)
         return path
