@@ -665,10 +665,9 @@ def test_help_answers_without_torch() -> None:
     """The command line's own imports, before it is parsed."""
     text = Path(evaluate.__file__).read_text()
     top = text[: text.index("\n\n\n")]
-    assert {line for line in top.splitlines() if line.startswith("from texturenet")} == {
-        "from texturenet.config import PERCEPTUAL, Recipe, add_device_flags, add_flags, at_least, given",
-        "from texturenet.presets import OPTIMIZERS",
-    }
+    ours = {line.partition(" import ")[0] for line in top.splitlines() if line.startswith("from texturenet.")}
+    assert ours == {"from texturenet.config", "from texturenet.presets"}
+    assert "from texturenet import program\n" in top
     for words in (
         ["--help"],
         ["matched", "--help"],
