@@ -88,6 +88,14 @@ def test_limit_is_the_longer_time_of_the_faster_type() -> None:
     assert limits.limit(limits.Work(flops=10**6, values=10**9), rates) == limits.Limit(2.0, "bytes", "bf16")
 
 
+def test_what_takes_long_is_not_tried_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    for elapsed, tries in ((0.1, limits.TRIES), (limits.ENOUGH, 1)):
+        calls: list[object] = []
+        monkeypatch.setattr(limits, "seconds", lambda run, _, elapsed=elapsed: calls.append(run) or elapsed)  # noqa: B023
+        assert limits._shortest(lambda: None, CPU) == elapsed
+        assert len(calls) == tries
+
+
 def test_rates_are_measured() -> None:
     rates = limits.measure(CPU, size=64, copied=2**16)
     assert min(rates.gemm.values()) > 1e6
