@@ -71,13 +71,13 @@ def plan(pictures: Sequence[Path], output: Path | None, style: str, name: str | 
             raise ValueError(f"{other} and {item.source} would both become {item.target}; paint them into two folders")
         if _real(item.target) == _real(item.source):
             raise ValueError(f"{item.target} would replace the picture itself; choose another -o or --name")
-    named = set() if "{style}" in name else {_real(picture) for picture in pictures}  # no results of ours, these
+    asked = {_real(picture) for picture in pictures}
+    named = set() if "{style}" in name else asked  # no results of ours, these
     for item in work:
         if (first := results.get(_real(item.source))) and _real(item.source) in named:
             raise ValueError(f"the painting of {first} would replace {item.source}; choose another -o or --name")
     kinds = (files.stopped_beside, files.losses_beside, files.steps_beside)
-    beside = {_real(kind(item.target)) for item in work for kind in kinds}
-    asked = {_real(picture) for picture in pictures}
+    beside = {kind(target) for target in results for kind in kinds}
 
     def is_result(source: Path) -> bool:
         return source in results or (source not in asked and not beside.isdisjoint((source, source.parent)))

@@ -28,9 +28,8 @@ from texturenet.reports import Rows, fingerprint
 
 SNAPSHOTS = (50, 100, 300)  # iterations whose pictures are kept, beside the last
 NOISE_SEED = 0
-METHOD = (
-    2  # one more with every change to gatys.py, lbfgs.py or losses.py that moves a result: kept runs are done again
-)
+# One more with every change to gatys.py, lbfgs.py or losses.py that moves a result: kept runs are then done again.
+METHOD = 2
 
 
 @dataclass(frozen=True)
