@@ -1,6 +1,7 @@
 """Going on with a run: what may change, what is refused, and where torchrun starts again."""
 
 import hashlib
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,11 +11,11 @@ import torch
 from conftest import picture
 from test_trainer import TINY, job
 
-from texturenet import checkpoint
+from texturenet import checkpoint, images
 from texturenet.config import Recipe, Run, from_plain
 from texturenet.convert import OPTIONS
 from texturenet.generators import Pyramid, Residual, make_noise
-from texturenet.job import Job, prepare
+from texturenet.job import Job, fingerprint, prepare
 from texturenet.judging import open_judged
 from texturenet.learner import Learner
 from texturenet.presets import TRAIN_PRESETS, preset
@@ -175,6 +176,8 @@ def test_the_texture_at_another_size_is_the_same_one(
         ({"width": 2000}, "--width is not between 1 and 1024"),
         ({"scales": 13}, "--scales is not between 1 and 12"),
         ({"noise_factor": 1e6}, "--noise_factor is not below 1e"),
+        ({"noise_factor": 0.0, "noise_range": (0.0, 2.0)}, "--noise_factor 0 with a noise_range: .* above 0"),
+        ({"learning_rate": 0.0}, "--learning_rate 0: give a step size above 0"),
     ],
 )
 def test_what_no_checkpoint_may_have_is_refused_before_a_run(
@@ -182,6 +185,44 @@ def test_what_no_checkpoint_may_have_is_refused_before_a_run(
 ) -> None:
     with pytest.raises(ValueError, match=message):
         resumed(tmp_path, texture_path, photo_dir, [], given=TINY | given)
+
+
+def test_more_steps_may_have_small_crops_again(tmp_path: Path, texture_path: Path, photo_dir: Path) -> None:
+    train(job(tmp_path, texture_path, photo_dir, {"iterations": 4, "image_size": 64, "grow_from": 32}))
+    said: list[str] = []
+    prepared = resumed(tmp_path, texture_path, photo_dir, said, given={"iterations": 10}, resume="last")
+    assert "crops have 32 px again, until 6 of 10 steps" in said
+    assert prepared.resumed["training"]["smoothed"] is None  # losses of other crops
+
+
+def test_what_decides_a_gradient_is_the_same_in_all_processes(
+    tmp_path: Path, texture_path: Path, photo_dir: Path
+) -> None:
+    one = job(tmp_path, texture_path, photo_dir, precision="fp32")
+    weights = Learner(one).generator.state_dict()
+    others = [
+        job(tmp_path, texture_path, photo_dir, precision="bf16"),
+        job(tmp_path, texture_path, photo_dir, {"seed": 1}, precision="fp32"),
+        replace(one, start_weights=weights),
+        replace(one, start_weights={name: weight + 1 for name, weight in weights.items()}),
+    ]
+    assert len({each.identity for each in (one, *others)}) == 5
+    assert one.identity == job(tmp_path, texture_path, photo_dir, precision="fp32").identity
+
+
+def test_photos_are_told_by_their_folders_too() -> None:
+    one, other = [Path("p/a/1.jpg"), Path("p/b/2.jpg")], [Path("p/b/1.jpg"), Path("p/a/2.jpg")]
+    assert fingerprint(one) != fingerprint(other)
+    assert fingerprint(one) == fingerprint([Path("elsewhere") / path.relative_to("p") for path in one])
+    assert fingerprint([Path(os.fsdecode(b"caf\xe9.jpg"))])["count"] == 1  # a name that is no UTF-8
+
+
+def test_the_first_frame_of_a_texture_is_learned(tmp_path: Path, photo_dir: Path) -> None:
+    still, other = (images.to_pil(picture(32, 32, seed)) for seed in (0, 1))
+    still.save(tmp_path / "moving.png", save_all=True, append_images=[other])
+    said: list[str] = []
+    resumed(tmp_path, tmp_path / "moving.png", photo_dir, said, given=TINY)
+    assert f"{tmp_path / 'moving.png'}: the first of its 2 frames is learned" in said
 
 
 def test_categories_without_photos(tmp_path: Path, texture_path: Path) -> None:
@@ -282,11 +323,14 @@ def test_a_start_with_noise_at_other_scales(trained: Path, tmp_path: Path, textu
 
 
 def test_noise_of_few_scales_is_for_pyramids_with_photos(tmp_path: Path, texture_path: Path, photo_dir: Path) -> None:
+    said: list[str] = []
+
     def scales(photos: Path | None, **given: object) -> int | None:
-        recipe: Recipe = resumed(tmp_path, texture_path, photos, [], given=TINY | {"noise_scales": 2} | given).recipe
+        recipe: Recipe = resumed(tmp_path, texture_path, photos, said, given=TINY | {"noise_scales": 2} | given).recipe
         return recipe.noise_scales
 
     assert (scales(photo_dir), scales(None), scales(photo_dir, generator="residual")) == (2, None, None)
+    assert sum(line.startswith("noise_scales 2 left out") for line in said) == 2
     with pytest.raises(ValueError, match="noise_scales 7: the pyramid has 3 scales; give fewer"):
         scales(photo_dir, noise_scales=7)
 

@@ -150,6 +150,10 @@ def test_what_a_killed_save_left_is_swept_away(places: Any, tmp_path: Path) -> N
     (tmp_path / "checkpoints" / ".other.pt.123.part").write_bytes(b"half")
     places()
     assert names(tmp_path / "checkpoints") == [".other.pt.123.part"]
+    (tmp_path / "checkpoints" / ".s1.pt.9.part").write_bytes(b"half")
+    (tmp_path / "checkpoints" / ".s[1].pt.9.part").write_bytes(b"half")
+    places(name="s[1]")  # which is no pattern
+    assert names(tmp_path / "checkpoints") == [".other.pt.123.part", ".s1.pt.9.part"]
 
 
 def test_killed_at_any_moment_every_checkpoint_is_whole(places: Any, tmp_path: Path) -> None:

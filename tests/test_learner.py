@@ -122,3 +122,32 @@ def test_size_of_the_default_generator() -> None:
     """What docs/reliability.md counts the bytes of a step by."""
     generator, _ = build(Recipe(width=8, padding="reflect"), content=True)
     assert sum(weight.numel() for weight in generator.parameters()) == 117_599
+
+
+def test_an_overflow_is_left_out_of_the_smoothed_loss(
+    photo: Tensor, tmp_path: Path, texture_path: Path, photo_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = learner(tmp_path, texture_path, photo_dir, {})
+    one.step(photo)
+    before = float(one.smoothed)
+    terms = Learner._gradients
+
+    def overflowing(self: Learner, photo: Tensor | None) -> dict[str, Tensor]:
+        return terms(self, photo) | {"total": torch.tensor(torch.nan)}
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Learner, "_gradients", overflowing)
+        one.step(photo)
+    assert float(one.smoothed) == before
+    one.step(photo)
+    assert float(one.smoothed) != before
+
+
+def test_a_step_is_fused_as_this_device_has_it(tmp_path: Path, texture_path: Path, photo_dir: Path) -> None:
+    """Not as the one where the state was saved."""
+    one = learner(tmp_path, texture_path, photo_dir, {})
+    state = {"weights": one.generator.state_dict(), "step": 0, **one.training()}
+    for group in state["optimizer"]["param_groups"]:
+        group["fused"] = None
+    one.restore(state)
+    assert [group["fused"] for group in one.optimizer.param_groups] == [True]

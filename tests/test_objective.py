@@ -58,7 +58,7 @@ def test_a_range_has_two_ends(noise_range: tuple[float, ...]) -> None:
 
 
 def test_style_weighs_as_much_as_the_noise(one_conv: OneConv) -> None:
-    """The same picture, painted with f times the noise, costs f times the style term and the same content."""
+    """The same picture, painted with f times the noise, costs (1 + f) / 2 times the style term and the same content."""
     of_step, painter = objective(one_conv, lambda photo, _noise: photo.flip(3), noise_range=(1.6, 2.0))
     photo = picture(32, 32, 1, batch=2)
     nominal = of_step(photo, NOMINAL)

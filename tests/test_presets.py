@@ -151,6 +151,7 @@ def test_unknown_preset_lists_the_known() -> None:
         ({"optimizer": "adam", "learning_rate": 0.0}, "--learning_rate 0.0: give a number above 0"),
         ({"init_noise": 1.5}, "--init_noise 1.5: give a share from 0 to 1"),
         ({"gram_normalization": "none"}, "add --loss_scale raw"),
+        ({"gram_normalization": "hw"}, "add --loss_scale raw"),
         ({"style_reduction": "mean"}, "add --loss_scale raw"),
     ],
 )

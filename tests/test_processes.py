@@ -156,6 +156,13 @@ def test_more_processes_than_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
     assert processes.own_device(torch.device("cuda")) == torch.device("cuda", 3)
 
 
+def test_mps_is_one_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"RANK": "0", "WORLD_SIZE": "2"}.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(ValueError, match="processes on mps can't talk to each other"):
+        processes.joined(torch.device("mps"), 1).__enter__()
+
+
 def test_each_piece_of_work_is_one_processs(monkeypatch: pytest.MonkeyPatch) -> None:
     work = list(range(7))
     assert processes.own_share(work) == work

@@ -78,7 +78,10 @@ class Recipe:
         least=32,
     )
     style_size: int = flag(
-        256, "training", "longer side at which the texture is shown to the loss, px: the larger, the larger the strokes"
+        256,
+        "training",
+        "longer side at which the texture is shown to the loss, px: the larger, the larger the strokes",
+        least=16,
     )
     learning_rate: float = flag(
         # Ulyanov et al. 2017 (texture_nets train.lua) have 1e-3 for 50,000 steps of one photo; a short run of larger
@@ -260,8 +263,11 @@ def filled(kind: type) -> Any:
     return parse
 
 
-def at_least(kind: type, least: float | None) -> Any:
-    """What argparse makes a number of that kind with, refusing smaller ones, NaN and infinity; None: any finite one."""
+def at_least(kind: type, least: float | None, below: float = math.inf) -> Any:
+    """What argparse makes a number of that kind with, refusing smaller ones, NaN and infinity; None: any finite one.
+
+    below  what it has to stay below
+    """
 
     def parse(text: str) -> Any:
         value = kind(text)
@@ -269,6 +275,8 @@ def at_least(kind: type, least: float | None) -> Any:
             raise argparse.ArgumentTypeError(f"{text} is less than {least}")
         if kind is float and not math.isfinite(value):
             raise argparse.ArgumentTypeError(f"{text} is no finite number")
+        if not value < below:
+            raise argparse.ArgumentTypeError(f"{text} is not below {below:g}")
         return value
 
     parse.__name__ = kind.__name__

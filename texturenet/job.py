@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import math
+import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -16,8 +17,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from texturenet import checkpoint, data, images, styles
+from texturenet import checkpoint, crops, data, images, styles
 from texturenet.config import MOST_NOISE, Recipe, Run, from_plain, to_plain
+from texturenet.devices import resolve_precision
 from texturenet.files import is_plain_name, require_writable, sha256
 from texturenet.perceptual import Encoder, load_encoder
 from texturenet.presets import on_lite
@@ -62,7 +64,10 @@ class Job:
     def identity(self) -> str:
         """What processes have to agree on: gradients of other photos or of another loss would be averaged unseen."""
         texture = hashlib.sha256(texture_pixels(self.texture).numpy().tobytes()).hexdigest()
-        return f"{self.recipe} {fingerprint(self.photos)} {texture} {self.start_step}"
+        precision = resolve_precision(self.run.precision, self.device)
+        weights = self.resumed["weights"] if self.resumed else self.start_weights or {}
+        began = hashlib.sha256(b"".join(weight.numpy().tobytes() for weight in weights.values())).hexdigest()
+        return f"{self.recipe} {fingerprint(self.photos)} {texture} {self.start_step} {precision} {began}"
 
 
 def prepare(
@@ -112,6 +117,8 @@ def prepare(
     _require_usable(recipe)
     processes.share(recipe.batch_size)
     texture = images.load_image(texture_path, recipe.style_size)
+    if (frames := images.frame_count(texture_path)) > 1:
+        say(f"{texture_path}: the first of its {frames} frames is learned")
     if data_dir is None:
         say("no --data_dir: learning the texture alone, from noise")
         paths: list[Path] = []
@@ -137,6 +144,8 @@ def prepare(
         style_layers=tuple(encoder.resolve(recipe.style_layers or encoder.style_layers)),
         content_layers=tuple(encoder.resolve(recipe.content_layers or encoder.content_layers)),
     )
+    if recipe_given.get("noise_scales") and recipe.noise_scales is None:
+        say(f"noise_scales {recipe_given['noise_scales']} left out: it is of pyramids that are given photos")
     changes: list[dict[str, Any]] = []
     if resumed:
         changes = [*resumed.get("changes", []), *_changed(before, recipe, resumed["step"], with_changes, say)]
@@ -145,7 +154,10 @@ def prepare(
             if resume != "auto" and not processes.restarts:
                 raise ValueError(f"{line}; ask for more with --iterations")
             say(line)
-        if len(changes) > len(resumed.get("changes", [])):  # losses of another recipe are of another scale
+        sides = [crops.side(which, resumed["step"]) for which in (before, recipe)]
+        if sides[0] != sides[1]:  # of more steps, more are the first ones
+            say(f"crops have {sides[1]} px again, until {crops.small_steps(recipe):,} of {recipe.iterations:,} steps")
+        if len(changes) > len(resumed.get("changes", [])) or sides[0] != sides[1]:  # losses are of another scale
             resumed["training"] |= {"smoothed": None, "least": math.inf}
         _same_texture(resumed, images.load_image(texture_path, before.style_size))
         _same_photos(resumed, photos, say)
@@ -156,8 +168,8 @@ def prepare(
         name = _own_name(texture_name, run)  # a run that is started again has to find its checkpoint
     else:
         name = _free_name(texture_name, run, say)
-    if recipe.normalization == "batch" and processes.size > 1:
-        say("batch norm sees the photos of its own process alone: not the run that one process would make")
+    if recipe.normalization == "batch" and (processes.size > 1 or run.auto_batch):
+        say("batch norm sees the photos of its own process or part alone: not the steps that one of each would take")
     preview_photos = held_out or photos[:PREVIEW_PHOTOS]
     started_from: dict[str, Any] | None = (start or resumed or {}).get("started_from")
     if start and started_from:
@@ -206,6 +218,10 @@ def _require_usable(recipe: Recipe) -> None:
     trouble = checkpoint.out_of_range({name: getattr(recipe, name) for name in SHAPES if name in checkpoint.RANGES})
     if trouble is None and not recipe.noise_factor < MOST_NOISE:
         trouble = f"noise_factor is not below {MOST_NOISE:g}"
+    if trouble is None and not recipe.learning_rate > 0:
+        trouble = f"learning_rate {recipe.learning_rate:g}: give a step size above 0"
+    if trouble is None and recipe.noise_range and not recipe.noise_factor:
+        trouble = "noise_factor 0 with a noise_range: style weights follow their ratio; give a factor above 0"
     if trouble is not None:
         raise ValueError(f"--{trouble}")
 
@@ -260,9 +276,10 @@ def _changed(before: Recipe, now: Recipe, step: int, allowed: bool, say: Callabl
 
 
 def fingerprint(photos: Sequence[Path]) -> dict[str, Any]:
-    """What a checkpoint remembers of its photos: how many, and a hash of their names in order."""
-    names = "\n".join(path.name for path in photos)
-    return {"count": len(photos), "fingerprint": hashlib.sha256(names.encode()).hexdigest()[:16]}
+    """What a checkpoint remembers of its photos: how many, and a hash of their paths below their common folder."""
+    root = os.path.commonpath([path.parent for path in photos]) if photos else ""
+    names = "\n".join(path.relative_to(root).as_posix() for path in photos)
+    return {"count": len(photos), "fingerprint": hashlib.sha256(os.fsencode(names)).hexdigest()[:16]}
 
 
 def texture_pixels(texture: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ what was the latest once (copies where the file system has no links): they cost 
 from __future__ import annotations
 
 import contextlib
+import glob
 import os
 import shutil
 from collections.abc import Iterator
@@ -54,7 +55,8 @@ class Keeper:
         self._texture, self._photos = texture_pixels(job.texture), fingerprint(job.photos)
         self.owed = False
         if job.processes.rank == 0:
-            for left in job.path.parent.glob(f".{job.path.name}.*.part"):  # by a run that was killed while it saved
+            # By a run that was killed while it saved.
+            for left in job.path.parent.glob(f".{glob.escape(job.path.name)}.*.part"):
                 left.unlink(missing_ok=True)
 
     def save(self, losses: dict[str, float], required: bool = False) -> None:
@@ -119,10 +121,10 @@ def _link(source: Path, target: Path) -> None:
     temporary = target.with_name(f".{target.name}.part")
     temporary.unlink(missing_ok=True)
     try:
-        os.link(source, temporary)
-    except OSError:  # two file systems, or one without links
-        shutil.copyfile(source, temporary)
-    try:
+        try:
+            os.link(source, temporary)
+        except OSError:  # two file systems, or one without links
+            shutil.copyfile(source, temporary)
         temporary.replace(target)
     finally:
         with contextlib.suppress(OSError):  # renaming a link over another of the same file leaves both

@@ -147,7 +147,10 @@ class Learner:
         self.processes.average([*gradients, total])
         self.scaler.step(self.optimizer)
         self.scaler.update()
-        self.smoothed = total if self.smoothed is None else torch.lerp(self.smoothed, total, SMOOTHING)
+        before = total if self.smoothed is None else self.smoothed
+        smoothed = torch.lerp(before, total, SMOOTHING)
+        # One that overflows is a step that fp16's scaler leaves out, and is left out here too.
+        self.smoothed = torch.where(smoothed.isfinite(), smoothed, torch.where(total.isfinite(), total, before))
         self.steps += 1
         return terms
 
@@ -217,7 +220,10 @@ class Learner:
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from "weights", "step" and what `training` gave."""
         self.generator.load_state_dict(state["weights"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        fused = self.optimizer.defaults["fused"]  # this device's, and not that of where the state was saved
+        saved = state["optimizer"]
+        groups = [group | {"fused": fused} for group in saved["param_groups"]]
+        self.optimizer.load_state_dict(saved | {"param_groups": groups})
         for weight, moments in self.optimizer.state.items():
             # The fused step goes through the memory of both in one order, whatever their strides; a checkpoint has its
             # tensors contiguous, and the weights are in channels_last.

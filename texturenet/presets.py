@@ -119,10 +119,10 @@ class GatysRecipe:
         if not 0 <= self.init_noise <= 1:
             raise ValueError(f"--init_noise {self.init_noise}: give a share from 0 to 1")
         bare = (self.gram_normalization, self.style_reduction, self.content_reduction)
-        if self.loss_scale == "relative" and (bare[0] == "none" or bare[1:] != ("sum", "mean")):
+        if self.loss_scale == "relative" and bare != ("chw", "sum", "mean"):
             raise ValueError(
-                "--gram_normalization none, --style_reduction mean and --content_reduction half cancel out of relative "
-                "losses; add --loss_scale raw"
+                "--gram_normalization, --style_reduction and --content_reduction cancel out of relative losses; add "
+                "--loss_scale raw"
             )
 
     @property

@@ -120,6 +120,8 @@ def joined(device: torch.device, patience: float) -> Iterator[Processes]:
     if not launched():
         yield ALONE
         return
+    if device.type == "mps":
+        raise ValueError("processes on mps can't talk to each other; train in one, without torchrun, or with --cpu")
     if device.type == "cuda":
         torch.cuda.set_device(device)
     backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"

@@ -58,16 +58,25 @@ def _take_steps(
     recipe, run, processes = job.recipe, job.run, job.processes
     losses: dict[str, float] = dict(job.resumed["losses"]) if job.resumed else {}
     meter, since = _Meter(recipe), time.monotonic()
+
+    def save(required: bool = False) -> None:
+        nonlocal since
+        now = time.monotonic()
+        learner.seconds, since = learner.seconds + now - since, now
+        keeper.save(losses, required)
+
     photos = _photo_batches(job, learner.steps, lambda: caught)
     while True:
         try:
             with meter.waiting():
                 photo = next(photos)
         except StopIteration:  # a signal came while the photos were away
-            keeper.save(losses, required=True)
+            if not learner.finite():
+                raise NonFiniteLoss(f"step {learner.steps}: a weight is not a finite number") from None
+            save(required=True)
             raise Interrupted(caught[0], job.path) from None
         except (OSError, ValueError):  # ValueError: photos that are there and broken, one after the other
-            keeper.save(losses)
+            save()
             raise
 
         rate = learner.learning_rate
@@ -84,9 +93,7 @@ def _take_steps(
             for listener in listeners:
                 listener.on_step(event)
             if scheduled or keeper.owed:
-                now = time.monotonic()
-                learner.seconds, since = learner.seconds + now - since, now
-                keeper.save(losses, required=last or stopping)
+                save(required=last or stopping)
         if scheduled:  # one process alone owes a save, and all of them have to go back to the same step
             rollback.remember()
         if run.preview_every and (last or done % run.preview_every == 0) and not stopping and processes.rank == 0:
@@ -103,7 +110,7 @@ def _read(terms: dict[str, Tensor], learner: Learner) -> dict[str, float]:
     learner.processes.average(values)
     losses: dict[str, float] = dict(zip(terms, torch.stack(values).tolist(), strict=True))  # one copy to the host
     broken = [name for name, value in losses.items() if not math.isfinite(value)]
-    if broken or not learner.finite():
+    if learner.processes.any(bool(broken) or not learner.finite()):  # together: no process goes back alone
         layers = ", ".join(name for name in broken if "/" in name)
         what = layers or ("the loss" if broken else "a weight")
         raise NonFiniteLoss(f"step {learner.steps}: {what} is not a finite number")
