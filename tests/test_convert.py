@@ -157,3 +157,6 @@ def test_errors_at_the_door(candy: Path, tmp_path: Path) -> None:
     before = candy.read_bytes()
     assert "would replace the weights themselves" in door(candy, "-o", candy)
     assert candy.read_bytes() == before
+    (tmp_path / "mine.pt").write_text("a style")
+    assert "mine.pt exists; give another -o, or take it away" in door(candy, "-o", tmp_path / "mine.pt")
+    assert "a style can't be called '.x'; give another -o" in door(candy, "-o", tmp_path / ".x.pt")

@@ -101,6 +101,10 @@ def test_another_picture_than_torch_s_is_not_written(
     target.write_text("the file of before")
     with pytest.raises(ValueError, match=r"style.onnx is not written: .* 0.\d off torch's, and 1e-03 is allowed"):
         export.export(other, target)
+    fields["weights"]["to_rgb.bias"] *= torch.nan
+    checkpoint.save(other, **{name: value for name, value in fields.items() if name not in ("format", "version")})
+    with pytest.raises(ValueError, match=r"style.onnx is not written: .* nan off torch's"):
+        export.export(other, target)
     assert target.read_text() == "the file of before"
     assert {path.name for path in tmp_path.iterdir()} == {"other.pt", "style.onnx"}
 

@@ -100,3 +100,13 @@ def test_other_files(path: Path) -> None:
         path.write_bytes(content)
         with pytest.raises(ValueError, match="damaged, cut short, or no file"):
             torchfile.read(path)
+
+
+def test_a_weight_that_was_damaged_on_the_disk(path: Path) -> None:
+    """torch's own reader takes it."""
+    torch.save({"a": torch.zeros(1000)}, path)
+    content = path.read_bytes()
+    middle = content.find(bytes(4000)) + 2000
+    path.write_bytes(content[:middle] + b"\x3f" + content[middle + 1 :])
+    with pytest.raises(ValueError, match=r"^damaged, cut short, .*: its record .* is not what was written"):
+        torchfile.read(path)

@@ -63,6 +63,10 @@ def convert_file(source: Path, target: Path) -> None:
     """
     from texturenet import checkpoint, files
 
+    if not files.is_plain_name(target.stem):
+        raise ValueError(f"{target}: a style can't be called {target.stem!r}; give another -o")
+    if target.exists():
+        raise ValueError(f"{target} exists; give another -o, or take it away")
     theirs = _read(source)
     generator = {"name": "residual", "options": OPTIONS}
     try:

@@ -101,7 +101,8 @@ def largest_difference(generator: Generator, path: Path) -> float:
         with torch.inference_mode():
             wanted = generator(photo, noise)
         got = style(None if photo is None else photo.numpy(), [level.numpy() for level in noise])
-        worst = max(worst, (torch.from_numpy(got) - wanted).abs().max().item())
+        difference = (torch.from_numpy(got) - wanted).abs().max().item()
+        worst = worst if difference <= worst else difference  # NaN, which `max` would pass over, stays
     return worst
 
 
