@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import os
 import zipfile
 from pathlib import Path
@@ -191,11 +192,37 @@ def test_a_zip_of_all(easel: Easel) -> None:
     keys = [upload(easel, "cat.png", 0), upload(easel, "cat.png", 1), upload(easel, "dog.png", 2)]
     done: list[int] = []
     path, troubles = easel.archive(keys, SMALL, done.append)
-    assert (path, troubles) == (easel.packed, [])
+    assert (path.name, troubles) == ("mosaic.zip", [])
     assert done == [1, 2, 3]
     with zipfile.ZipFile(path) as archive:
         assert archive.namelist() == ["cat-mosaic.png", "cat-mosaic-2.png", "dog-mosaic.png"]
         assert archive.read("dog-mosaic.png") == easel.latest(keys[2]).path.read_bytes()
+
+
+def test_a_zip_holds_its_own_paintings(easel: Easel) -> None:
+    """Whatever another tab has made of the same photos meanwhile."""
+    keys = [upload(easel, "cat.png", 0), upload(easel, "dog.png", 1)]
+    other = dataclasses.replace(SMALL, strength=0.0)
+    before = easel.archive(keys, SMALL)[0].read_bytes()
+    path, _ = easel.archive(keys, SMALL, lambda _: easel.archive(keys, other))
+    with zipfile.ZipFile(io.BytesIO(before)) as first, zipfile.ZipFile(path) as second:
+        assert [first.read(name) for name in first.namelist()] == [second.read(name) for name in second.namelist()]
+
+
+def test_transparent_parts_are_white_on_the_page(easel: Easel) -> None:
+    path = easel.folder / "x" / "cut.png"
+    path.parent.mkdir()
+    Image.new("RGBA", (40, 40), (200, 0, 0, 0)).save(path)
+    made = easel.paint(easel.add(path).key, SMALL)
+    for view in (made.before, made.view):
+        assert Image.open(view).getextrema() == ((255, 255),) * 3
+
+
+def test_a_photo_that_another_tab_took_away(easel: Easel) -> None:
+    key = upload(easel, "cat.png")
+    easel.remove(key)
+    with pytest.raises(Stopped):
+        easel.paint(key, SMALL)
 
 
 def test_no_picture(easel: Easel) -> None:

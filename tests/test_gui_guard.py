@@ -85,5 +85,7 @@ def test_the_token_opens_all_once(how: str, token: str) -> None:
     assert "token" not in answer.headers["location"]
     assert token not in answer.headers["set-cookie"]
     assert friend.get("/").text == "inside"
+    odd = f'session={{"id": 7}}; {guard.COOKIE}={friend.cookies[guard.COOKIE]}; a'  # another program of this host
+    assert client(token, "http://192.168.1.5:8080").get("/", headers={"cookie": odd}).text == "inside"
     with friend.websocket_connect("ws://192.168.1.5:8080/ws") as socket:
         assert socket.receive_text() == "hello"

@@ -56,9 +56,6 @@ def test_a_photo_goes_in_and_a_painting_comes_out(browser: TestClient, studio: S
     for what in ("before", "after"):
         assert browser.get(f"/paintings/{key}/{what}").headers["content-type"] == "image/jpeg"
     assert browser.get(f"/paintings/{key}/path").status_code == 404
-    assert browser.get("/paintings.zip").status_code == 404
-    path, _ = studio.easel.archive([key], Settings(styles.find("mosaic"), size=64))
-    assert browser.get("/paintings.zip").content == path.read_bytes()
 
 
 @pytest.mark.parametrize(

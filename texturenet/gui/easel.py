@@ -70,7 +70,6 @@ class Easel:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.photos: dict[str, Photo] = {}
-        self.packed: Path | None = None  # the latest archive
         self._paintings: dict[tuple[str, Settings, float], Painting] = {}
         self._style: tuple[tuple[Path, float], Stylizer] | None = None
         self._painting, self._refining, self._keeping = threading.Lock(), threading.Lock(), threading.Lock()
@@ -105,9 +104,12 @@ class Easel:
         """The painting, made unless it is at hand. Only the latest of a photo is kept.
 
         go_on  asked with the number of each iteration of a refining, from 0; False stops it
-        Raises ValueError or OSError, one line that names the photo or the style, and Stopped.
+        Raises ValueError or OSError, one line that names the photo or the style, and Stopped, for a photo that was
+        taken away too.
         """
-        photo, known = self.photos[key], _known(key, settings)
+        known = _known(key, settings)
+        if (photo := self.photos.get(key)) is None:  # taken away in another tab
+            raise Stopped
         if made := self._paintings.get(known):
             return made
         with self._turn(self._refining if settings.refine else self._painting, go_on):
@@ -147,28 +149,36 @@ class Easel:
 
         Photos that are taken away meanwhile are left out. Raises ValueError where none is left, with the first line.
         """
-        target, troubles = self.folder / f"{settings.style.stem}.zip", []
+        target, troubles = self.folder / secrets.token_hex(8) / f"{settings.style.stem}.zip", []
+        target.parent.mkdir()
         with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as archive:  # pictures do not get smaller
             for done, key in enumerate(keys):
                 try:
-                    path = self.paint(key, settings).path
-                except (KeyError, Stopped):
+                    name, content = self._file(key, settings)
+                except Stopped:
                     if self._closed:
                         raise
                     continue
                 except (ValueError, OSError) as error:
                     troubles.append(str(error))
                     continue
-                name, number = path.name, 1
+                path, number = Path(name), 1
                 while name in archive.namelist():
                     number += 1
                     name = f"{path.stem}-{number}{path.suffix}"
-                archive.write(path, name)
+                archive.writestr(name, content)
                 on_progress(done + 1)
             if not archive.namelist():
                 raise ValueError(troubles[0] if troubles else "no photo is left to paint")
-        self.packed = target
         return target, troubles
+
+    def _file(self, key: str, settings: Settings) -> tuple[str, bytes]:
+        """Name and content of a painting, made again where another tab had the photo painted otherwise meanwhile."""
+        while True:
+            made = self.paint(key, settings)
+            with self._keeping:
+                if any(made is kept for kept in self._paintings.values()):
+                    return made.path.name, made.path.read_bytes()
 
     def style(self, path: Path) -> Stylizer:
         """Loaded, and kept until another is asked for, or the file has changed."""
@@ -219,7 +229,7 @@ class Easel:
         pictures.save_picture(after, target)
         views = target.parent / "before.view", target.parent / "after.view"
         for picture, path in zip((before, after), views, strict=True):
-            shown = picture.frames[0].copy()
+            shown = picture.over_white().frames[0].copy()
             shown.thumbnail((VIEW, VIEW))
             path.write_bytes(uploads.jpeg(shown))
         return Painting(target, views[1], views[0], seconds, after.frames[0].size)

@@ -37,10 +37,11 @@ def look(text: str) -> Finding:
     """What a typed path leads to. Never raises for what is on the disk: the sentence is for whoever types."""
     from texturenet import data  # brings torch, and the page is there before it
 
-    folder = Path(text.strip()).expanduser()
+    folder = Path(text.strip())
     try:
+        folder = folder.expanduser()
         index = data.find_photos(folder)
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, RuntimeError) as error:  # RuntimeError: ~ of a user that there isn't
         return Finding(folder, str(error))
     coco = any((folder / "annotations").glob("instances_*train*.json"))
     return Finding(

@@ -40,12 +40,6 @@ def add(app: FastAPI, studio: Studio) -> None:
             raise HTTPException(404) from None
         return FileResponse(path, media_type="image/jpeg", headers=_FRESH)
 
-    @app.get("/paintings.zip")
-    def archive() -> Response:
-        if studio.easel.packed is None:
-            raise HTTPException(404)
-        return FileResponse(studio.easel.packed, filename=studio.easel.packed.name, headers=_FRESH)
-
     @app.get("/reference/{what}")
     def reference(what: str) -> Response:
         picture = {"pass": studio.reference.one_pass, "iterate": studio.reference.picture}.get(what)

@@ -265,9 +265,9 @@ class StylizeStep:
 
         async def packed() -> None:
             self._sentence.say(f"Painting {len(keys)} photos …")
-            _, troubles = await asyncio.to_thread(self.studio.easel.archive, keys, settings, progress)
-            ui.download.from_url("/paintings.zip", f"{settings.style.stem}.zip")
-            done = f"{len(keys) - len(troubles)} paintings in {settings.style.stem}.zip"
+            path, troubles = await asyncio.to_thread(self.studio.easel.archive, keys, settings, progress)
+            ui.download.file(path)
+            done = f"{len(keys) - len(troubles)} paintings in {path.name}"
             if troubles:
                 self._sentence.say(f"{done}; left out: {'; '.join(troubles)}", "trouble")
             else:

@@ -82,9 +82,12 @@ def load(path: Path, size: int | None = None) -> pictures.Picture:
 
 
 def open_picture(path: Path, size: int | None = None) -> Image.Image:
-    """The first frame of an upload, RGB, its longer side at most `size`. Raises ImageError with its name alone."""
+    """The first frame of an upload, RGB, transparent parts over white, its longer side at most `size`.
+
+    Raises ImageError with its name alone.
+    """
     try:
-        return load(path, size).frames[0]
+        return load(path, size).over_white().frames[0]
     except ImageError as error:
         raise ImageError(str(error).replace(str(path), path.name, 1)) from None
 
