@@ -118,7 +118,7 @@ def check(flags: argparse.Namespace) -> str | None:
         return f"--size {flags.size[1]}x{flags.size[0]}: a picture keeps its aspect; give its longer side alone"
     if not 1 <= flags.quality <= 100:
         return f"--quality {flags.quality}: give 1 to 100"
-    if flags.max_memory is not None and not 0 < flags.max_memory < math.inf:
+    if flags.max_memory is not None and not 0 < flags.max_memory * 2**30 < math.inf:
         return (
             f"--max_memory {flags.max_memory:g}: give GB, more than 0; without it nine tenths of what is free are taken"
         )
@@ -211,7 +211,7 @@ def main(argv: list[str] | None = None) -> int:
     if trouble := check(flags):
         cli.error(trouble)
     name, paint, steps = iterative(flags) if flags.method == "gatys" else network(flags)
-    from texturenet import folders, processes  # torch loads in seconds, after --help and typing errors
+    from texturenet import files, folders, processes  # torch loads in seconds, after --help and typing errors
 
     if not flags.pictures:
         height, width = texture_size(flags)
@@ -220,7 +220,11 @@ def main(argv: list[str] | None = None) -> int:
             target = target / f"{name}-{width}x{height}.png"
         print(paint(None, target))
         return 0
-    work = folders.plan(flags.pictures, flags.output, name, flags.name)
+    others = [path for path in (getattr(flags, "mask", None), flags.texture) if path is not None]
+    work = folders.plan(flags.pictures, flags.output, name, flags.name, others)
+    if work:  # told before the work, not after it; folders that are missing are made when there is a painting
+        folder = work[0].target.parent.absolute()
+        files.require_writable(next(there for there in (folder, *folder.parents) if there.exists()))
     return folders.paint_all(processes.own_share(work), paint, flags.skip_existing, steps)
 
 

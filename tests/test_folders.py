@@ -165,6 +165,24 @@ def test_a_source_is_never_replaced(tree: Path) -> None:
         plan([tree], tree, "checks", "{stem}{suffix}")
 
 
+def test_what_else_is_read_is_not_replaced(tree: Path) -> None:
+    masks = tree / "masks"
+    images.save_image(picture(16, 16), masks / "a.png")
+    for others in ([masks], [masks / "a.png"]):
+        with pytest.raises(ValueError, match=r"masks/a.png is read too, and would be replaced"):
+            plan([tree / "a.jpg"], masks, "s", "{stem}.png", others)
+    images.save_image(picture(16, 16), tree / "b-losses.png")
+    with pytest.raises(ValueError, match=r"b-losses.png is read, and kept beside .*b.png"):
+        plan([tree / "b-losses.png"], tree / "b.png", "s")
+    with pytest.raises(ValueError, match=r"b-losses.png is read, and kept beside .*b.png"):
+        plan([tree / "a.jpg"], tree / "b.png", "s", others=[tree / "b-losses.png"])
+
+
+def test_a_result_has_one_name(tree: Path) -> None:
+    with pytest.raises(ValueError, match=r"-o b.png is the result's whole name; leave --name out"):
+        plan([tree / "a.jpg"], Path("b.png"), "s", "{stem}{suffix}")
+
+
 def test_two_pictures_never_share_a_target(tree: Path) -> None:
     images.save_image(picture(16, 16), tree / "other" / "a.jpg")
     with pytest.raises(ValueError, match=r"in/a.jpg and .*other/a.jpg would both become stylized/a-checks.jpg"):
@@ -459,6 +477,12 @@ def test_ctrl_c_while_one_is_painted(work: list[Work], capsys: pytest.CaptureFix
     said = capsys.readouterr()
     assert said.out.split() == [str(item.target) for item in work[:3]]
     assert said.err.splitlines()[-1] == "stopped: 3 of 6 pictures painted and kept"
+
+
+def test_one_that_was_stopped_half_way_does_not_count(work: list[Work], capsys: pytest.CaptureFixture[str]) -> None:
+    studio = Studio({"write 3": KeyboardInterrupt, "paint 4": KeyboardInterrupt})
+    assert studio.paint_all(work) == 130
+    assert capsys.readouterr().err.splitlines()[-1] == "stopped: 3 of 6 pictures painted and kept"
 
 
 @pytest.mark.parametrize("moment", ["read 3", "paint 2", "write 1"])

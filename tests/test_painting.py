@@ -13,7 +13,7 @@ from PIL import ExifTags, Image
 from test_stylizer import save_style
 from torch import Tensor
 
-from texturenet import blending, checkpoint, folders, images, painting, pictures, styles, video
+from texturenet import blending, checkpoint, codec, folders, images, painting, pictures, styles, video
 from texturenet.folders import Work
 from texturenet.look import Look
 from texturenet.painting import Painter, Painting, Photo
@@ -164,6 +164,25 @@ def test_photo_and_painting_side_by_side() -> None:
     assert sheet.shape == (1, 3, 40 + 8, 2 * 48 + 12)
     assert torch.equal(sheet[..., 4:44, 4:52], images.load_image("photo.png"))
     assert_same(sheet[..., 4:44, 56:104], alone())
+
+
+@pytest.mark.usefixtures("folder")
+def test_side_by_side_what_is_transparent_is_white() -> None:
+    cut_out = images.to_pil(picture(40, 48))
+    cut_out.putalpha(Image.new("L", (48, 40)))  # nothing shows
+    cut_out.save("cut.png")
+    Painter([AMBER], Look(compare=True))(Path("cut.png"), Path("result.png"))
+    assert (images.load_image("result.png")[..., :40, :48] == 1).all()
+
+
+@pytest.mark.usefixtures("folder")
+def test_what_no_format_holds_is_refused_before_it_is_painted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(codec.SAVE_FORMATS, ".webp", ("WEBP", 90))
+    painter = Painter([AMBER], Look(compare=True))
+    monkeypatch.setattr(painter, "paint", None)
+    with pytest.raises(ValueError, match=r"result.webp: 96x40 is too long for WEBP \(90 a side\): save as .png"):
+        painter(Path("photo.png"), Path("result.webp"))
+    assert refuses(painter, "photo.png", "result.webp")
 
 
 @pytest.mark.usefixtures("folder")

@@ -152,3 +152,25 @@ def test_profiles_that_cannot_be_written() -> None:
     assert not pixels.can_write(swapped_profile().replace(b"RGB ", b"GRAY", 1))
     assert not pixels.can_write(swapped_profile().replace(b"RGB ", b"CMYK", 1))
     assert not pixels.can_write(b"no profile at all")
+
+
+def linear_profile() -> bytes:
+    """sRGB's name and colours, but tones in proportion to light."""
+    profile = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
+    curve = profile.find(b"para") + 12  # (a x + b)^g from d on, below that c x; in fixed point of 16 bits
+    for i, number in enumerate((1, 1, 0, 1, 0)):  # g, a, b, c, d
+        profile[curve + 4 * i : curve + 4 * i + 4] = (number << 16).to_bytes(4)
+    return bytes(profile)
+
+
+def test_a_linear_profile_may_be_called_srgb(tmp_path: Path) -> None:
+    Image.new("RGB", (4, 4), (55, 55, 55)).save(tmp_path / "a.png", icc_profile=linear_profile())
+    assert abs(images.open_image(tmp_path / "a.png").getpixel((0, 0))[0] - 128) <= 1
+
+
+@pytest.mark.parametrize("mode", ["L", "LA"])
+def test_a_profile_of_grey_counts_with_transparency_too(tmp_path: Path, mode: str) -> None:
+    profile = linear_profile().replace(b"RGB ", b"GRAY", 1).replace(b"rTRC", b"kTRC", 1)
+    profile = profile.replace("sRGB".encode("utf-16-be"), "grey".encode("utf-16-be"))
+    Image.new("L", (4, 4), 55).convert(mode).save(tmp_path / "a.png", icc_profile=profile)
+    assert abs(images.open_image(tmp_path / "a.png").getpixel((0, 0))[0] - 128) <= 1

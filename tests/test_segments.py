@@ -131,3 +131,14 @@ def test_names_that_are_no_words(path: Path) -> None:
     assert torch.equal(Segments(path, ["dog"]).mask(Path("seven.jpg")), DOG)
     with pytest.raises(ValueError, match="has None, dog, person"):
         Segments(path, ["cat"])
+
+
+def test_pictures_of_one_name_are_told_by_their_folders(path: Path) -> None:
+    content = json.loads(path.read_text())
+    content["images"].append({"id": 9, "file_name": "wide/seven.jpg", "height": 10, "width": 20})
+    path.write_text(json.dumps(content))
+    people = Segments(path, ["person"])
+    assert torch.equal(people.mask(Path("photos/deep/seven.jpg")), PERSON)
+    assert not people.mask(Path("photos/wide/seven.jpg")).any()
+    with pytest.raises(ValueError, match=r"elsewhere/seven.jpg: instances.json lists several of that name"):
+        people.mask(Path("elsewhere/seven.jpg"))

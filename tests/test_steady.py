@@ -76,3 +76,15 @@ def test_two_styles_keep_their_own_statistics() -> None:
     for time in range(3):
         pictures = both(GREY, time / 10)
         torch.testing.assert_close(pictures, torch.cat([inside(GREY), outside(GREY)]), atol=1e-3, rtol=0)
+
+
+def test_statistics_that_overflowed_are_no_past() -> None:
+    """A network in float16 may paint a frame in vain, and once more in float32."""
+
+    class Overflowing(nn.Module):
+        def forward(self, frame: Tensor) -> Tensor:
+            return NORM(frame * torch.inf) if frame.mean() > 0.9 else NORM(frame)
+
+    steady = Steady(Overflowing())
+    assert not steady(torch.ones_like(GREY), 0.0).isfinite().all()
+    assert steady(GREY, 0.1).isfinite().all()

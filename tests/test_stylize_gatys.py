@@ -306,3 +306,33 @@ def test_the_training_preset(tmp_path: Path) -> None:
     recipe = checkpoint.load(tmp_path / "checkpoints" / "checks.pt")["recipe"]
     assert (recipe["content_weights"], recipe["loss_scale"]) == ([1e3], "raw")
     assert recipe["style_weights"] == [1.0] * 5
+
+
+@pytest.mark.usefixtures("folder")
+def test_a_snapshot_is_not_worth_a_run(stylize: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("result-steps").write_text("a file where the folder should be")
+    words = [*GATYS, *LITE, "--iterations", "1", "--size", "32", "--save_every", "1", "photo.jpg", "-o", "result.png"]
+    assert stylize.main(words) == 0
+    assert "no snapshot: result-steps/00001.png: could not be saved: " in capsys.readouterr().err
+    assert images.image_size("result.png") and images.image_size("result-losses.png")
+
+
+@pytest.mark.usefixtures("folder")
+def test_a_texture_is_not_painted_over(stylize: ModuleType) -> None:
+    before = Path("checks.png").read_bytes()
+    with pytest.raises(ValueError, match=r"checks.png is read too, and would be replaced"):
+        stylize.main([*GATYS, *LITE, "--iterations", "1", "photo.jpg", "-o", "checks.png"])
+    assert Path("checks.png").read_bytes() == before
+
+
+@pytest.mark.usefixtures("folder")
+def test_a_folder_that_cannot_be_written_is_told_first(stylize: ModuleType) -> None:
+    Path("file").write_text("no folder")
+    with pytest.raises(OSError, match=r"can't write to .*file: File exists; choose another folder"):
+        stylize.main([*GATYS, *LITE, "photo.jpg", "checks.png", "-o", "file"])
+
+
+@pytest.mark.usefixtures("folder")
+def test_a_name_is_no_formula(stylize: ModuleType) -> None:
+    assert stylize.main([*GATYS, *LITE, "--iterations", "1", "--size", "32", "photo.jpg", "-o", "cost$^$.png"]) == 0
+    assert images.image_size("cost$^$-losses.png")

@@ -245,3 +245,18 @@ def test_by_default_a_chip_that_is_slow_in_it_is_spared_half_precision(
         monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda amx=amx: amx)
         monkeypatch.setattr(devices, "gains_from_bf16", lambda gains=gains: gains)
         assert torch.equal(Stylizer(path)(photo), expected)
+
+
+@pytest.mark.parametrize(("mode", "value"), [("I;16", 0x8080), ("L", 0x80), ("RGBA", (0, 0, 0, 127))])
+def test_a_pil_picture_of_any_mode(style: Stylizer, mode: str, value: Any) -> None:
+    """As its file would be read: 16 bits are scaled, and what is transparent lies over white."""
+    grey = Image.new("RGB", (32, 32), (128, 128, 128))
+    assert style(Image.new(mode, (32, 32), value)).tobytes() == style(grey).tobytes()
+
+
+def test_a_precision_that_a_device_lacks_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    style_path = save_style(tmp_path / "style.pt")
+    Stylizer(style_path, precision="fp16")
+    assert capsys.readouterr().err == "a CPU paints in bf16 where fp16 is asked for\n"
+    Stylizer(style_path, precision="fp32")
+    assert capsys.readouterr().err == ""

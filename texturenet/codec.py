@@ -131,18 +131,22 @@ def format_of(path: Path) -> str:
     return SAVE_FORMATS[path.suffix.lower()][0]
 
 
+def require_length(path: Path, size: tuple[int, int]) -> None:
+    """Raises ImageError where a picture (h, w) is too long for the format that the suffix asks for, or for a suffix."""
+    name, (height, width) = format_of(path), size
+    longest = SAVE_FORMATS[path.suffix.lower()][1]
+    if max(size) > longest:
+        raise ImageError(f"{path}: {width}x{height} is too long for {name} ({longest} a side): save as .png")
+
+
 def encode(image: Image.Image, path: Path, quality: int, **extra: Any) -> None:
     """Write a picture in a mode that its format knows, whole or not at all. `extra`: Pillow's options of that format.
 
     Raises ImageError for a suffix that is not in SAVE_FORMATS or a picture too long for it, OSError (one line with the
     path) when the disk refuses.
     """
+    require_length(path, (image.height, image.width))
     name = format_of(path)
-    longest = SAVE_FORMATS[path.suffix.lower()][1]
-    if max(image.size) > longest:
-        raise ImageError(
-            f"{path}: {image.width}x{image.height} is too long for {name} ({longest} a side): save as .png"
-        )
     options: dict[str, dict[str, Any]] = {
         "JPEG": {"quality": quality, "subsampling": 0},  # full colour resolution: strokes have sharp coloured edges
         "WEBP": {"quality": quality},

@@ -19,9 +19,11 @@ from texturenet import codec, files, program, video
 OUTPUT_DIR = Path("stylized")
 NAME = "{stem}-{style}{suffix}"
 FIELDS = ("stem", "style", "suffix")  # of a picture's file, but for the style
-VIDEO_SUFFIXES = (video.SUFFIXES | {".avi", ".mpg", ".wmv"}) - files.SUFFIXES  # an animated picture is one picture
+_READ_ALONE = {".avi", ".mpg", ".mpeg", ".mts", ".m2ts", ".3gp", ".flv", ".wmv"}
+VIDEO_SUFFIXES = (video.SUFFIXES | _READ_ALONE) - files.SUFFIXES  # an animated picture is one picture
 SUFFIXES = files.SUFFIXES | VIDEO_SUFFIXES
 WRITABLE = codec.SAVE_FORMATS.keys() | video.SUFFIXES
+_BESIDE = (files.stopped_beside, files.losses_beside, files.steps_beside)
 _NAMED = 3  # failures that the summary repeats
 
 Photo = TypeVar("Photo")
@@ -36,21 +38,30 @@ class Work:
     target: Path
 
 
-def plan(pictures: Sequence[Path], output: Path | None, style: str, name: str | None = None) -> list[Work]:
+def plan(
+    pictures: Sequence[Path],
+    output: Path | None,
+    style: str,
+    name: str | None = None,
+    others: Sequence[Path] = (),
+) -> list[Work]:
     """Where each result goes.
 
     pictures  files, folders (searched, their tree kept below the output folder) and patterns such as `trip/**/*.jpg`
               (for shells that expand none; the tree below the first wildcard is kept)
     output    a file (one picture), a folder, or None: `stylized/`
     name      of a result, with `FIELDS` in braces; None: `NAME`, as in amber-mosaic.jpg
+    others    what else is read, a mask or a texture, or a folder of them
     A suffix that can't be written becomes .png or .mp4. Results of an earlier run are no sources: what lies in an
     output folder below a searched one, is called as a result will be, or was found beside one as its losses are. Raises
     ValueError for a folder or pattern without a picture, a name that is none, one output file for several pictures, or
-    where a result would replace its source or another result.
+    where a result, or what is kept beside it, would replace what is read or another result.
     """
+    single_file = output is not None and is_file_name(output)
+    if single_file and name is not None:
+        raise ValueError(f"-o {output} is the result's whole name; leave --name out, or give -o a folder")
     name = name or NAME
     check_name(name)
-    single_file = output is not None and is_file_name(output)
     folder = output if output is not None and not single_file else OUTPUT_DIR
     work = []
     for source, place in _found(pictures, folder):
@@ -72,17 +83,28 @@ def plan(pictures: Sequence[Path], output: Path | None, style: str, name: str | 
         if _real(item.target) == _real(item.source):
             raise ValueError(f"{item.target} would replace the picture itself; choose another -o or --name")
     asked = {_real(picture) for picture in pictures}
+    read = {_real(path) for path in _each(others)}
+    for item in work:
+        if _real(item.target) in read:
+            raise ValueError(f"{item.target} is read too, and would be replaced; choose another -o or --name")
+        if _real(plot := files.losses_beside(item.target)) in read | asked:
+            raise ValueError(f"{plot} is read, and kept beside {item.target}; choose another -o or --name")
     named = set() if "{style}" in name else asked  # no results of ours, these
     for item in work:
         if (first := results.get(_real(item.source))) and _real(item.source) in named:
             raise ValueError(f"the painting of {first} would replace {item.source}; choose another -o or --name")
-    kinds = (files.stopped_beside, files.losses_beside, files.steps_beside)
-    beside = {kind(target) for target in results for kind in kinds}
+    beside = {kind(target) for target in results for kind in _BESIDE}
 
     def is_result(source: Path) -> bool:
         return source in results or (source not in asked and not beside.isdisjoint((source, source.parent)))
 
     return [item for item in dict.fromkeys(work) if not is_result(_real(item.source))]
+
+
+def _each(paths: Sequence[Path]) -> Iterator[Path]:
+    """Files, and the pictures of folders."""
+    for path in paths:
+        yield from files.find_images(path) if path.is_dir() else [path]
 
 
 def is_file_name(output: Path) -> bool:
@@ -126,13 +148,12 @@ class Steps(Generic[Photo, Painting]):
     read   (source, target) -> what is painted; its ValueError or OSError: not ahead of its turn, or not at all
     paint  what was read -> the painting; its ValueError or OSError is the file's
     write  (painting, target) -> what to print; likewise
-    end    called after the last; a KeyboardInterrupt in it says that the last was stopped half-way
+    A KeyboardInterrupt of the last two says that this file was stopped half-way, and ends the run.
     """
 
     read: Callable[[Path, Path], Photo]
     paint: Callable[[Photo], Painting]
     write: Callable[[Painting, Path], str]
-    end: Callable[[], None] = lambda: None
 
 
 def paint_all(
@@ -199,7 +220,6 @@ def _side_by_side(
                 del photo  # the next file may be one that has nothing beside it
                 before.result()
         writing.result()
-    steps.end()
 
 
 class _Run:

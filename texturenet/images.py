@@ -28,6 +28,12 @@ def image_size(path: str | Path, max_pixels: int = MAX_PIXELS) -> tuple[int, int
         return image.height, image.width
 
 
+def frame_count(path: str | Path) -> int:
+    """Frames or pages of a picture, from the file's header. Raises ImageError."""
+    with codec.opened(Path(path)) as image:
+        return int(getattr(image, "n_frames", 1))
+
+
 def open_image(
     path: str | Path,
     *,

@@ -146,12 +146,13 @@ def join(segments: Sequence[Path], container: Container, clip: Clip, target: Pat
 @contextlib.contextmanager
 def _written(path: Path, name: str, options: dict[str, str] | None = None) -> Iterator[OutputContainer]:
     """A container that takes the place of `path` when it is complete; what goes wrong is an OSError that names it."""
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    target = Path(os.path.realpath(path))  # a link stays a link
+    part = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        target.parent.mkdir(parents=True, exist_ok=True)
         with av.open(f"file:{part}", "w", format=name, options=options) as output:
             yield output
-        part.replace(path)
+        part.replace(target)
     except (av.FFmpegError, OSError) as error:
         raise OSError(f"can't write {path}: {error.strerror or error}") from error
     finally:

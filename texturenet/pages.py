@@ -28,9 +28,12 @@ class Pages:
     def take(self, size: int) -> Bytes:
         """`size` bytes, of what was given back where it has been that large, and less than twice that."""
         with self._lock:
-            fitting = [i for i, kept in enumerate(self._kept) if size <= kept.size < 2 * size]
-            if fitting:
-                return self._kept.pop(min(fitting, key=lambda i: self._kept[i].size))
+            self._kept, kept = [], self._kept  # what is given back meanwhile goes behind the rest
+            fitting = [i for i, pages in enumerate(kept) if size <= pages.size < 2 * size]
+            taken = kept.pop(min(fitting, key=lambda i: kept[i].size)) if fitting else None
+            self._kept = kept + self._kept
+            if taken is not None:
+                return taken
         return np.empty(size, np.uint8)  # of numpy, which asks the system for large pages
 
     def give(self, pages: Bytes) -> None:

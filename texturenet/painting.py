@@ -6,7 +6,7 @@ import hashlib
 import json
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -88,6 +88,7 @@ class Painter:
         ]
         categories = [name.strip() for name in (look.segments_category or "").split(",")]
         self.segments = Segments(look.segments, categories) if look.segments else None
+        self._masks = _by_stem(look.mask) if look.mask and look.mask.is_dir() else None
         most = AHEAD_PIXELS
         if max_memory is not None and torch.device(device).type == "cpu":  # what waits takes a tenth of it at most
             most = min(most, max_memory // (10 * _AHEAD_BYTES))
@@ -113,7 +114,7 @@ class Painter:
     def texture(self, target: Path, height: int, width: int, quality: int = 95) -> Path:
         """The style's texture itself, of height x width px, into `target`; says so if it will not tile."""
         codec.require_pixels("--size", (height, width))
-        codec.format_of(target)  # before the work, not after it
+        codec.require_length(target, (height, width))  # before the work, not after it
         style = self.styles[0]
         _, made_height, made_width = style.generator.noise_shapes(height, width)[0]
         if style.recipe.get("padding") == "circular" and (made_height, made_width) != (height, width):
@@ -148,9 +149,9 @@ class Painter:
                 painter=self._identity(mask),
             )
             return target
-        self.write(self.paint(self.read(source, size)), target, quality)
-        self._require_not_stopped()
-        return target
+        photo = self.read(source, size)
+        self._require_room(photo, target)
+        return self.write(self.paint(photo), target, quality)
 
     def steps(self, size: int | None = None, quality: int = 95) -> folders.Steps[Photo, Painting]:
         """The same for a run over many files, which reads ahead what memory surely holds beside two others."""
@@ -160,12 +161,14 @@ class Painter:
                 raise ValueError(f"{source}: a video is read while it is painted")
             if size and size * size > self._ahead_pixels:
                 raise ValueError(f"{source}: {size} px are too many to wait in memory")
-            return self.read(source, size, max_pixels=self._ahead_pixels)
+            photo = self.read(source, size, max_pixels=self._ahead_pixels)
+            self._require_room(photo, target)
+            return photo
 
         def write(painting: Painting, target: Path) -> str:
             return str(self.write(painting, target, quality))
 
-        return folders.Steps(read, self.paint, write, self._require_not_stopped)
+        return folders.Steps(read, self.paint, write)
 
     def read(self, source: Path, size: int | None = None, **limit: int) -> Photo:
         """A picture and its mask. `limit`: max_pixels of either, as of `pictures.load_picture`."""
@@ -177,22 +180,29 @@ class Painter:
         return Photo(picture, self._mask(source, **limit))
 
     def paint(self, photo: Photo) -> Painting:
-        """The painting, every frame of it. Raises KeyboardInterrupt where the one before was stopped, which is kept."""
-        self._require_not_stopped()
+        """The painting, every frame of it. Raises KeyboardInterrupt where the one before was stopped."""
+        if self._stopped:
+            raise KeyboardInterrupt
         picture = photo.picture
-        frames = [self._frame(frame, photo.mask) for frame in picture.frames]
         if self.look.grid or self.look.compare:
-            picture = replace(picture, alphas=None)  # it fits one picture, not a sheet of them
+            picture = picture.over_white()  # transparency fits one picture, not a sheet of them
+        frames = [self._frame(frame, photo.mask) for frame in picture.frames]
         return Painting(picture.with_frames(frames), self._stopped)
 
     def write(self, painting: Painting, target: Path, quality: int = 95) -> Path:
-        """Into `target`, or beside it if it was stopped, whole or not at all."""
+        """Into `target`, whole or not at all; what was stopped, beside it, and KeyboardInterrupt is raised."""
         if painting.stopped:
             target = files.stopped_beside(target)
         pictures.save_picture(painting.picture, target, quality)
         if painting.stopped:
             print(f"stopped; refined as far as it came: {target}", file=sys.stderr)
+            raise KeyboardInterrupt
         return target
+
+    def _require_room(self, photo: Photo, target: Path) -> None:
+        """Raises ImageError for a result that its format can't hold, before it is painted; sheets are told after it."""
+        width, height = photo.picture.frames[0].size
+        codec.require_length(target, (height, 2 * width if self.look.compare else width))
 
     def _frame(self, frame: Image.Image, mask: Tensor | None) -> Image.Image:
         """A frame of a picture; one style takes it in 8 bits, so that a huge one is never a tensor as a whole."""
@@ -240,10 +250,6 @@ class Painter:
         """The refiner; a painting as it is from then on, of the other styles of a sheet."""
         return lambda photo, painting: painting if self._stopped else refiner(photo, painting)
 
-    def _require_not_stopped(self) -> None:
-        if self._stopped:
-            raise KeyboardInterrupt
-
     def _require_no_refining(self, source: Path) -> None:
         if self.look.refine:
             raise ValueError(f"{source} has frames, and each refined by itself they would flicker; leave out --refine")
@@ -253,12 +259,26 @@ class Painter:
         if self.segments:
             mask = self.segments.mask(source)
         elif self.look.mask:
-            mask = _marked(pictures.load_picture(_mask_file(self.look.mask, source), **limit))
+            mask = _marked(pictures.load_picture(self._mask_file(source), **limit))
         else:
             return None
         if not mask.any():
             print(f"{source}: nothing is marked in {self.look.mask or self.look.segments}", file=sys.stderr)
         return 1 - mask if self.look.mask_invert else mask
+
+    def _mask_file(self, source: Path) -> Path:
+        """The mask itself, or in a folder of masks the one that is called as the picture."""
+        mask = self.look.mask
+        assert mask is not None
+        if self._masks is None:
+            return mask
+        found = self._masks.get(source.stem, [])
+        if len(found) > 1:
+            names = " and ".join(map(str, found))
+            raise ValueError(f"{source}: {names} are both called so; leave one of them in {mask}")
+        if not found:
+            raise ValueError(f"{source}: no mask of that name in {mask}: add {source.stem}.png")
+        return found[0]
 
 
 def _refiner(file: Path, iterations: int, device: torch.device | str, max_memory: int | None) -> Refiner:
@@ -282,13 +302,9 @@ def _marked(picture: pictures.Picture) -> Tensor:
     return white if picture.alphas is None else white * values(picture.alphas[0])
 
 
-def _mask_file(mask: Path, source: Path) -> Path:
-    """The mask itself, or in a folder of masks the one that is called as the picture."""
-    if not mask.is_dir():
-        return mask
-    found = [path for path in files.find_images(mask) if path.stem == source.stem]
-    if len(found) > 1:
-        raise ValueError(f"{source}: {' and '.join(map(str, found))} are both called so; leave one of them in {mask}")
-    if not found:
-        raise ValueError(f"{source}: no mask of that name in {mask}: add {source.stem}.png")
-    return found[0]
+def _by_stem(folder: Path) -> dict[str, list[Path]]:
+    """The pictures below a folder by what they are called."""
+    found: dict[str, list[Path]] = {}
+    for path in files.find_images(folder):
+        found.setdefault(path.stem, []).append(path)
+    return found

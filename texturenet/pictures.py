@@ -53,6 +53,13 @@ class Picture:
     exif: bytes | None = None  # without orientation, sizes and thumbnail: these no longer hold
     icc: bytes | None = None  # the file's own RGB profile; None: sRGB
 
+    def over_white(self) -> Picture:
+        """The same without transparency, as on a page."""
+        if self.alphas is None:
+            return self
+        frames = tuple(map(pixels.over_white, self.frames, self.alphas))
+        return dataclasses.replace(self, frames=frames, alphas=None)
+
     def with_frames(self, frames: Sequence[Image.Image]) -> Picture:
         """The same with other pixels, as many frames as here, mode RGB; where their size is another, alpha follows."""
         if len(frames) != len(self.frames):

@@ -6,10 +6,11 @@ import functools
 import io
 
 import numpy as np
-from PIL import Image, ImageCms
+from PIL import Image, ImageChops, ImageCms
 
 # Where alpha is below this, colours that went through premultiplied 8 bits are known to no better than 3% of the range.
 _TRUSTED_ALPHA = 16
+_SAME_TONES = 2  # of 255, between profiles that both mean sRGB: their curves are tables of another length
 
 
 def layers(image: Image.Image) -> tuple[Image.Image, Image.Image | None]:
@@ -19,7 +20,10 @@ def layers(image: Image.Image) -> tuple[Image.Image, Image.Image | None]:
         image = _deep_grey_to_8_bits(image)
     if not image.has_transparency_data:
         return _to_srgb(image, profile), None
-    image = image.convert("LA").convert("RGBA") if image.mode == "La" else image.convert("RGBA")
+    if image.mode in ("L", "LA", "La"):  # a profile of grey is of grey alone
+        image = image.convert("LA")
+        return _to_srgb(image.getchannel("L"), profile), image.getchannel("A")
+    image = image.convert("RGBA")
     return _to_srgb(image.convert("RGB"), profile), image.getchannel("A")
 
 
@@ -122,8 +126,16 @@ def _transform(mode: str, profile: bytes | None, back: bool = False) -> ImageCms
         return None
 
 
+@functools.lru_cache(maxsize=16)
 def _is_srgb(profile: bytes) -> bool:
+    """By its name and its tones: "Linear sRGB" has the name alone."""
     try:
-        return "srgb" in ImageCms.getProfileDescription(ImageCms.ImageCmsProfile(io.BytesIO(profile))).lower()
+        named = "srgb" in ImageCms.getProfileDescription(ImageCms.ImageCmsProfile(io.BytesIO(profile))).lower()
     except (ImageCms.PyCMSError, OSError, TypeError, ValueError):
         return False
+    transform = _transform("RGB", profile) if named else None
+    if transform is None:
+        return named
+    tones = Image.linear_gradient("L").convert("RGB")
+    after = ImageCms.applyTransform(tones, transform) or tones
+    return int(np.asarray(ImageChops.difference(tones, after)).max()) <= _SAME_TONES

@@ -6,7 +6,9 @@ of the network's weights and whose others are the losses, PICTURE-losses.png, an
 
 from __future__ import annotations
 
+import io
 import json
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -44,7 +46,8 @@ class Reference:
         say: Callable[[str], None] = print,
     ) -> None:
         recipe = gatys_recipe(preset, typed)
-        images.image_size(texture_path)  # a misspelt name fails before a network is looked for
+        if (frames := images.frame_count(texture_path)) > 1:  # a misspelt name fails before a network is looked for
+            say(f"{texture_path}: the first of its {frames} frames is taken")
         encoder = load_encoder(
             recipe.perceptual, recipe.perceptual_weights, recipe.perceptual_preprocess, recipe.pooling
         )
@@ -100,6 +103,7 @@ class Reference:
                     raise
                 stopped = files.stopped_beside(target)
                 images.save_image(stop.image, stopped, quality)
+                trace.file.close()  # Windows renames no open file
                 trace.part.replace(stopped.with_suffix(".jsonl"))
                 trace.bar.write(f"stopped; the best picture so far is in {stopped}")
                 raise
@@ -194,7 +198,10 @@ class Trace:
             self.bar.write(f"iteration {number}: total {losses['total']:.6g}")
         if self.recipe.save_every and number and number % self.recipe.save_every == 0:
             snapshot = files.steps_beside(self.target) / f"{number:05d}{self.target.suffix}"
-            images.save_image(iterate.image, snapshot, self.quality)
+            try:
+                images.save_image(iterate.image, snapshot, self.quality)
+            except OSError as error:  # a snapshot is not worth a run
+                self.bar.write(f"no snapshot: {error}", file=sys.stderr)
 
     def _write(self, row: dict[str, Any]) -> None:
         self.file.write(json.dumps(row) + "\n")
@@ -211,10 +218,11 @@ class Trace:
                 axes.plot(
                     [row["iteration"] for row in self.rows], [row["losses"][name] for row in self.rows], label=name
                 )
-        axes.set(xlabel="iteration", ylabel="loss, weighted", title=self.target.stem)
+        axes.set(xlabel="iteration", ylabel="loss, weighted")
         if axes.lines:
             axes.set_yscale("log")
             axes.legend()
-        path = files.losses_beside(self.target)
-        figure.savefig(path, dpi=100)
+        path, content = files.losses_beside(self.target), io.BytesIO()
+        figure.savefig(content, dpi=100)
+        files.write_whole(path, content.getbuffer())
         return path

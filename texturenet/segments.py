@@ -32,7 +32,9 @@ class Segments:
                 self._coco = COCO(str(path))
                 cats = self._coco.cats.items()
                 known = {i: (str(cat["name"]), str(cat.get("supercategory"))) for i, cat in cats}
-                self._images = {Path(image["file_name"]).name: i for i, image in self._coco.imgs.items()}
+                self._images: dict[str, list[Any]] = {}
+                for image in self._coco.imgs.values():
+                    self._images.setdefault(Path(image["file_name"]).name, []).append(image)
             except FileNotFoundError:
                 raise ValueError(f"{path}: no such file: check the spelling and the folder") from None
             except Exception as error:  # a damaged file makes pycocotools raise nearly anything
@@ -45,13 +47,22 @@ class Segments:
     def mask(self, picture: Path) -> Tensor:
         """(1, 1, H, W), 1 on the segments, 0 elsewhere, at the size that the file gives; all 0 where there are none.
 
-        The picture is looked up by its file's name. Raises ValueError when it is not there.
+        The picture is looked up by its file's name, and by its folders where several are called so. Raises ValueError
+        when it is not there, or can't be told from another.
         """
-        if picture.name not in self._images:
+        found = self._images.get(picture.name, [])
+        if not found:
             raise ValueError(
                 f"{picture}: {self.path.name} lists no picture of that name: take the file of its data set"
             )
-        image = self._coco.imgs[self._images[picture.name]]
+        if len(found) > 1:
+            path = picture.resolve().as_posix()
+            found = [image for image in found if path.endswith(f"/{image['file_name']}")]
+        if len(found) != 1:
+            raise ValueError(
+                f"{picture}: {self.path.name} lists several of that name; keep the picture in the folders that it names"
+            )
+        (image,) = found
         try:
             height, width = int(image["height"]), int(image["width"])
             if not (0 < height <= _LONGEST and 0 < width <= _LONGEST and height * width <= _MAX_PIXELS):

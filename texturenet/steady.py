@@ -50,8 +50,10 @@ class Steady:
             past = self._past[len(now) - 1] if len(now) <= len(self._past) else []
             mean, variance = measured
             if place < len(past):
+                # What float16 overflowed to in the frame before is no past.
                 mean, variance = (
-                    torch.lerp(old.to(new), new, weight) for old, new in zip(past[place], (mean, variance), strict=True)
+                    torch.where(old.to(new).isfinite(), torch.lerp(old.to(new), new, weight), new)
+                    for old, new in zip(past[place], (mean, variance), strict=True)
                 )
             now[-1].append((mean, variance))
             return mean, variance

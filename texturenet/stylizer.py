@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from texturenet import blending, checkpoint, images, pages, styles, tiles
+from texturenet import blending, checkpoint, images, pages, pixels, styles, tiles
 from texturenet.devices import out_of_memory, place, resolve_precision, room_left
 from texturenet.files import is_plain_name
 from texturenet.generators import Network, Pyramid, Residual, make_noise
@@ -81,6 +81,10 @@ class Stylizer:
             self.trained_noise_factor = float(fields["recipe"]["noise_factor"])
             generator = checkpoint.build_generator(fields)
             self._dtype = resolve_precision(precision, self.device, painting=True)
+            if precision == "fp16" and self._dtype == torch.float16 and self.device.type == "cpu":
+                self._say_once("a CPU paints in bf16 where fp16 is asked for")
+            elif precision in ("bf16", "fp16") and self.device.type == "mps":
+                self._say_once(f"mps paints in fp32 where {precision} is asked for")
             if self.device.type == "cpu" and self._dtype != torch.float32:
                 tiles.to_bf16(generator)
             self.generator = place(generator, self.device)
@@ -114,6 +118,8 @@ class Stylizer:
         Nothing of the style changes in a call: threads may share it. Raises ValueError for a picture under 16 px or
         over what memory holds, and for a value outside these.
         """
+        if isinstance(photo, Image.Image) and photo.mode != "RGB":
+            photo = pixels.flatten(photo)
         plain = (strength, preserve_color, work_size, mask, self._finish) == (1, None, None, None, None)
         if isinstance(photo, Image.Image) and plain:
             return self._run_in_8_bits(photo, seed, noise_factor)
@@ -122,16 +128,16 @@ class Stylizer:
             painting = self._run(image, image.shape[-2], image.shape[-1], seed, noise_factor)
             return painting if self._finish is None else self._finish(image, painting)
 
-        pixels = images.to_tensor(photo) if isinstance(photo, Image.Image) else photo
+        values = images.to_tensor(photo) if isinstance(photo, Image.Image) else photo
         if isinstance(mask, Image.Image):
             mask = images.to_tensor(mask.convert("L"))[:, :1]
         painting = blending.paint_with(
             paint,
-            pixels,
+            values,
             strength=strength,
             preserve_color=preserve_color,
             work_size=work_size,
-            mask=None if mask is None else mask.to(pixels.device),
+            mask=None if mask is None else mask.to(values.device),
         )
         return images.to_pil(painting) if isinstance(photo, Image.Image) else painting
 
@@ -213,11 +219,11 @@ class Stylizer:
         if drawn_for != of:
             noise = make_noise(self.generator, 1, height, width, seed, noise_factor, self.device)
             self._noise = (of, noise)
-        pixels = None if photo is None else photo(0, height).to(self.device)
+        values = None if photo is None else photo(0, height).to(self.device)
 
         def painted() -> Tensor:
             with torch.autocast(self.device.type, self._dtype, enabled=self._dtype != torch.float32):
-                return self.generator(pixels, noise)
+                return self.generator(values, noise)
 
         picture = painted()
         if self._dtype == torch.float16 and not picture.sum().isfinite():

@@ -72,7 +72,7 @@ def _maps(channels: int, height: int, width: int) -> int:
 
 
 def to_bf16(generator: Generator) -> None:
-    """Let convolutions compute, and maps be kept, in bfloat16, in place. Norms and the photo's light stay float32.
+    """Let convolutions compute, and maps be kept, in bfloat16, in place. The photo's light stays float32.
 
     So does what a pyramid does at a quarter of the size and less: 3 % of the arithmetic, and most of the error. Its
     forms are decided there, by noise too, and what is rounded there comes out larger: marbling was off by 1.6/255 on

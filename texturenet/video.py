@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 import shutil
 import sys
 from collections.abc import Callable, Generator, Iterator
@@ -19,7 +20,7 @@ from texturenet import files, torchfile
 from texturenet.ahead import ahead
 from texturenet.steady import Steady
 
-# What can be written, by the suffix of the target. Read is also avi, mpg, ts, wmv, ...
+# What can be written, by the suffix of the target. Read is also avi, mpg, mts, wmv, ...
 SUFFIXES = frozenset({".mp4", ".m4v", ".mov", ".mkv", ".webm", ".gif"})
 SAME_PICTURE = 0.25 / 255  # mean difference; another number of threads makes less, another seed a hundred times more
 
@@ -66,7 +67,7 @@ def stylize(
         raise ValueError(f"{source}: videos need PyAV, and {error}: pip install av") from error
 
     container = joining.container_of(target)
-    if target.resolve() == source.resolve():
+    if os.path.realpath(target) == os.path.realpath(source):
         raise ValueError(f"{target} would replace the video itself; choose another name")
     clip = clips.survey(source, size)
     if joining.pixel_format(container, clip.height, clip.width) == "yuv444p":
