@@ -16,6 +16,7 @@ import torch
 from benchmarks.timing import Measured
 from benchmarks.training import WITH_VGG19
 from texturenet.devices import resolve_precision
+from texturenet.files import write_whole
 
 ROUNDS, TABLE = "results.json", "RESULTS.md"
 KINDS = {"cpu": "CPU", "cuda": "GPU"}
@@ -79,8 +80,8 @@ def save(folder: Path, kind: str, run: dict[str, Any]) -> None:
     runs = json.loads(path.read_text()) if path.exists() else {}
     before = runs.get(kind, {})
     runs[kind] = (before if before.get("machine") == run["machine"] else {}) | run
-    path.write_text(json.dumps(runs, indent=1) + "\n")
-    (folder / TABLE).write_text(markdown(runs))
+    write_whole(path, (json.dumps(runs, indent=1) + "\n").encode())
+    write_whole(folder / TABLE, markdown(runs).encode())
 
 
 def markdown(runs: Mapping[str, Mapping[str, Any]]) -> str:

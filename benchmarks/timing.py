@@ -22,7 +22,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from texturenet.devices import free_memory, used_memory
+from texturenet.devices import free_memory, resolve_device, used_memory
 
 # A first round counts where each contender took longer, since what happens only once is small beside it; else it
 # warms up.
@@ -75,7 +75,7 @@ class Reply:
     peak: int
 
 
-class Failed(Exception):
+class Failed(ValueError):
     """A contender that can't be measured; the line says why."""
 
 
@@ -164,6 +164,7 @@ class Host:
 
 
 def _serve(pipe: Connection, contenders: Sequence[Contender], device: torch.device, threads: int | None) -> None:
+    resolve_device(str(device))  # what float32 means on a GPU is told to each process
     if threads:
         torch.set_num_threads(threads)
     runner = Runner(contenders, device)
