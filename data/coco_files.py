@@ -1,18 +1,28 @@
 """Scenes with masks -> a folder in MSCOCO's layout: `annotations/instances_<split>.json` and `<split>/<id>.jpg`."""
 
+import io
 import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image
 from pycocotools import mask as coco_mask
 
 from data.scene import CATEGORIES, Scene
+from texturenet.files import write_whole
 
 JPEG_QUALITY = 82
 MIN_VISIBLE_AREA = 16  # pixels; an object that shows less is not annotated
+
+
+def write_jpeg(picture: npt.NDArray[np.uint8], path: Path, quality: int) -> None:
+    """(h, w, 3) into a file that appears whole or not at all. Raises OSError."""
+    content = io.BytesIO()
+    Image.fromarray(picture).save(content, "JPEG", quality=quality, optimize=True)
+    write_whole(path, content.getbuffer())
 
 
 def annotate(scene: Scene) -> list[dict[str, Any]]:
@@ -44,13 +54,11 @@ def annotate(scene: Scene) -> list[dict[str, Any]]:
 
 def write_split(root: Path, split: str, scenes: Iterable[Scene], first_id: int = 1) -> None:
     """Write `scenes` as `root/<split>/` and its json; ids count up from `first_id` (COCO's differ across splits)."""
-    (root / split).mkdir(parents=True, exist_ok=True)
-    (root / "annotations").mkdir(exist_ok=True)
     images, annotations = [], []
     for image_id, scene in enumerate(scenes, start=first_id):
         h, w = scene.labels.shape
         file_name = f"{image_id:012d}.jpg"
-        Image.fromarray(scene.picture).save(root / split / file_name, quality=JPEG_QUALITY, optimize=True)
+        write_jpeg(scene.picture, root / split / file_name, JPEG_QUALITY)
         images.append({"id": image_id, "file_name": file_name, "height": h, "width": w, "license": 1})
         for i, annotation in enumerate(annotate(scene), start=1):
             annotations.append({"id": image_id * 1000 + i, "image_id": image_id, **annotation})
@@ -65,4 +73,4 @@ def write_split(root: Path, split: str, scenes: Iterable[Scene], first_id: int =
         "annotations": annotations,
     }
     text = json.dumps(document, separators=(",", ":"))
-    (root / "annotations" / f"instances_{split}.json").write_text(text + "\n", encoding="utf-8")
+    write_whole(root / "annotations" / f"instances_{split}.json", f"{text}\n".encode())

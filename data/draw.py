@@ -16,14 +16,15 @@ if __package__ in (None, ""):  # run as a file: `data` is then found next to thi
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 import numpy as np
-from PIL import Image
 
-from data.coco_files import write_split
+from data.coco_files import write_jpeg, write_split
 from data.draw_dead_leaves import dead_leaves
 from data.draw_landscapes import landscape
 from data.draw_textures import TEXTURES, draw_texture
 from data.scene import Scene
 from texturenet import program
+from texturenet.config import at_least, filled
+from texturenet.files import require_writable
 
 HERE = Path(__file__).resolve().parent
 SCENES: dict[str, Callable[[np.random.Generator, int, int], Scene]] = {
@@ -32,6 +33,7 @@ SCENES: dict[str, Callable[[np.random.Generator, int, int], Scene]] = {
 }
 SCENE_SIZES = ((240, 320), (320, 240), (256, 384), (288, 288), (240, 360), (384, 256))  # h, w
 TEXTURE_JPEG_QUALITY = 86
+LARGEST = 3_000  # px a side; pebbles take 1.9 kB a pixel while they are drawn
 
 
 def draw_scene(image_id: int, seed: int = 0) -> Scene:
@@ -53,17 +55,17 @@ def draw_sample(out_dir: Path, train: int, val: int, seed: int) -> None:
 
 
 def draw_textures(out_dir: Path, names: Sequence[str], size: int, seed: int) -> None:
-    out_dir.mkdir(parents=True, exist_ok=True)
+    require_writable(out_dir)
     for name in names:
         path = out_dir / f"{name}.jpg"
-        Image.fromarray(draw_texture(name, size, seed)).save(path, quality=TEXTURE_JPEG_QUALITY, optimize=True)
+        write_jpeg(draw_texture(name, size, seed), path, TEXTURE_JPEG_QUALITY)
         print(path)
 
 
-def positive(text: str) -> int:
+def size(text: str) -> int:
     value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"must be at least 1, not {value}")
+    if not 1 <= value <= LARGEST:
+        raise argparse.ArgumentTypeError(f"{text}: give 1 to {LARGEST} px")
     return value
 
 
@@ -76,16 +78,16 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True)
     textures = commands.add_parser("textures", help="draw the textures as JPEG", formatter_class=shows_defaults)
     textures.add_argument("--names", nargs="+", choices=list(TEXTURES), default=list(TEXTURES), help="which ones")
-    textures.add_argument("--size", type=positive, default=512, help="side of the square picture, in pixels")
-    textures.add_argument("--out_dir", type=Path, default=HERE / "textures", help="folder to write to")
+    textures.add_argument("--size", type=size, default=512, help="side of the square picture, in pixels")
+    textures.add_argument("--out_dir", type=filled(Path), default=HERE / "textures", help="folder to write to")
     sample = commands.add_parser(
         "sample", help="draw scenes with instance masks as a COCO root", formatter_class=shows_defaults
     )
-    sample.add_argument("--train", type=positive, default=48, help="number of scenes in train2017")
-    sample.add_argument("--val", type=positive, default=8, help="number of scenes in val2017")
-    sample.add_argument("--out_dir", type=Path, default=HERE / "sample", help="folder to write to")
+    sample.add_argument("--train", type=at_least(int, 1), default=48, help="number of scenes in train2017")
+    sample.add_argument("--val", type=at_least(int, 1), default=8, help="number of scenes in val2017")
+    sample.add_argument("--out_dir", type=filled(Path), default=HERE / "sample", help="folder to write to")
     for command in (textures, sample):
-        command.add_argument("--seed", type=int, default=0, help="another seed draws other pictures")
+        command.add_argument("--seed", type=at_least(int, 0), default=0, help="another seed draws other pictures")
     return parser
 
 

@@ -3,6 +3,7 @@
 import csv
 import json
 import math
+import os
 import shutil
 from collections.abc import Callable
 from dataclasses import asdict
@@ -641,10 +642,19 @@ def test_fingerprint_tells_apart() -> None:
     assert len(keys) == 7
 
 
+def test_long_names_of_two_styles_stay_two() -> None:
+    long = "a/" * 100
+    stems = [reports.file_stem(f"{long}{name}.pt") for name in "bc"]
+    assert stems[0] != stems[1] and max(map(len, stems)) < 140
+    assert reports.file_stem("./b.pt", "c") == "b.pt+c"
+
+
 def test_tables(tmp_path: Path) -> None:
     assert reports.markdown(["a", "bb"], [["1", "x|y"]]) == "| a | bb   |\n| - | ---- |\n| 1 | x\\|y |\n"
     figures = [reports.number(value, 1, 300) for value in (1.25, None, math.nan, math.inf)]
     assert figures == ["1.2", "-", "-", "> 300"]
+    reports.write_csv(tmp_path / "t.csv", [{"photo": os.fsdecode(b"caf\xe9.jpg")}])  # no UTF-8
+    assert b"caf\xe9.jpg" in (tmp_path / "t.csv").read_bytes()
     reports.write_csv(tmp_path / "t.csv", [{"a": 1}, {"b": "x,y"}])
     assert (tmp_path / "t.csv").read_text() == 'a,b\n1,\n,"x,y"\n'
 

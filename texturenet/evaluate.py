@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from texturenet import program
-from texturenet.config import PERCEPTUAL, Recipe, add_device_flags, add_flags, at_least, filled, given
+from texturenet.config import MOST_NOISE, PERCEPTUAL, Recipe, add_device_flags, add_flags, at_least, filled, given
 from texturenet.presets import OPTIMIZERS
 
 OUT_DIR = Path("runs/evaluate")
@@ -35,15 +35,8 @@ class ShortRecipe(Recipe):
     image_size: int = field(default=128, metadata=Recipe.__dataclass_fields__["image_size"].metadata)
 
 
-def _size(text: str) -> int:
-    value = int(text)
-    if value < 16:
-        raise argparse.ArgumentTypeError(f"{text}: give 16 px or more")
-    return value
-
-
-_size.__name__ = "int"  # argparse names the type in its message
-_positive, _factor = at_least(int, 1), at_least(float, 0)
+_size = at_least(int, 16)
+_positive, _factor = at_least(int, 1), at_least(float, 0, MOST_NOISE)
 
 
 def _common(command: argparse.ArgumentParser, resumable: bool = True) -> None:

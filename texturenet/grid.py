@@ -6,6 +6,7 @@ Layers are those of the presets `ablation-*`.
 from __future__ import annotations
 
 import csv
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -107,8 +108,8 @@ def read_weights(text: str) -> Weights:
         content, style, tv = map(float, text.split(":"))
     except ValueError:
         raise ValueError(f"--losses {text}: give content:style:tv weights, as in 1:1e6:0") from None
-    if min(content, style, tv) < 0:
-        raise ValueError(f"--losses {text}: a weight can't be negative")
+    if not all(0 <= weight < math.inf for weight in (content, style, tv)):
+        raise ValueError(f"--losses {text}: give weights of 0 or more")
     return Weights(content, style, tv)
 
 

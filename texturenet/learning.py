@@ -7,6 +7,7 @@ from its midst is worse than the last one of a run half as long, so compare the 
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ import torch
 from tqdm import tqdm
 
 from texturenet import checkpoint, images
+from texturenet.files import write_whole
 from texturenet.judging import choose_photos, open_judged
 from texturenet.metrics import quartiles
 from texturenet.reports import file_stem, markdown, number, publish
@@ -99,8 +101,9 @@ def plot(points: Sequence[Point], path: Path) -> None:
     over_steps.legend(loc="lower right")
     for axes in (over_time, over_steps):
         axes.grid(alpha=0.3)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=120)
+    content = io.BytesIO()
+    figure.savefig(content, dpi=120)
+    write_whole(path, content.getbuffer())
 
 
 def _kept(folder: Path) -> list[tuple[Path, int, float]]:

@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 
 from texturenet import program
-from texturenet.config import PRECISIONS, PretrainRecipe, add_device_flags, add_flags, filled, given
+from texturenet.config import PRECISIONS, PretrainRecipe, add_device_flags, add_flags, at_least, filled, given
 
 PHOTOS = 16  # on which the activations are measured
 PHOTO_SIZE = 256  # px, their longer side
@@ -53,7 +53,9 @@ def parser() -> argparse.ArgumentParser:
     )
     machine = parser.add_argument_group("machine")
     add_device_flags(machine)
-    machine.add_argument("--workers", type=int, default=1, metavar="INT", help="processes that read (default: 1)")
+    machine.add_argument(
+        "--workers", type=at_least(int, 0), default=1, metavar="INT", help="processes that read (default: 1)"
+    )
     machine.add_argument(
         "--precision", default="auto", choices=PRECISIONS, help="auto: half precision where the chip is faster in it"
     )

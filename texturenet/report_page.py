@@ -56,7 +56,7 @@ def write(run_dir: Path, rows: Sequence[dict[str, Any]], target: Path | None = N
     rows  of the run's log, as `monitor.read_log` gives them
     Raises ValueError for a run that reported nothing, OSError where the file can't be written.
     """
-    steps = [row for row in rows if row.get("event") == "step"]
+    steps = [row for row in rows if row.get("event") == "step" and {"step", "iterations", "losses"} <= row.keys()]
     if not steps:
         raise ValueError(f"{run_dir}: holds no log of a run; name a folder such as runs/mosaic")
     target = target or run_dir / "report.html"

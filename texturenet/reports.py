@@ -19,6 +19,7 @@ from texturenet import files, images
 
 TILE = 256  # longer side of the pictures of a sheet, px
 KEY_DIGITS = 16
+_LONGEST_STEM = 120  # letters; a file's name may have 255 bytes
 
 
 def fingerprint(*parts: Any) -> str:
@@ -103,20 +104,21 @@ def write_csv(path: Path, rows: Sequence[dict[str, Any]]) -> None:
     writer = csv.DictWriter(text, columns, lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
-    files.write_whole(path, text.getvalue().encode())
+    files.write_whole(path, os.fsencode(text.getvalue()))
 
 
 def publish(stem: Path, text: str, rows: Sequence[dict[str, Any]], say: Callable[[str], None]) -> None:
     """The report `text` as STEM.md, its rows as STEM.csv; `say` gets the report and where it is. Raises OSError."""
     write_csv(stem.with_name(f"{stem.name}.csv"), rows)
     target = stem.with_name(f"{stem.name}.md")
-    files.write_whole(target, text.encode())
+    files.write_whole(target, os.fsencode(text))  # names of files may be no UTF-8
     say(f"{text}\nin {stem.parent}: {target.name}, {stem.name}.csv and sheets")
 
 
 def file_stem(*names: str) -> str:
     """A file name out of names of styles, which may be paths."""
-    return "+".join(name.strip("./").replace("/", "_") for name in names)[:120]
+    stem = "+".join(name.strip("./").replace("/", "_") for name in names)
+    return stem if len(stem) <= _LONGEST_STEM else f"{stem[:_LONGEST_STEM]}-{fingerprint(list(names))[:8]}"
 
 
 # ------------------------------------------------------------------------------------------------------------- sheets

@@ -194,7 +194,7 @@ def training_sweep(
     judge = open_judged(runs[factors[0], 1.0 if 1.0 in ratios else ratios[0]], device=device)
     painters = {choice: Stylizer(path, device) for choice, path in runs.items()}
     rows: list[dict[str, Any]] = []
-    for path in photos:
+    for count, path in enumerate(photos, 1):
         photo = images.load_image(path, size)
         sheet: list[SheetRow] = []
         for factor in factors:
@@ -206,7 +206,7 @@ def training_sweep(
                 rows.append(row | judge.terms(picture, photo))
             sheet.append(band)
         sheet.insert(0, [(path.stem, photo), ("texture", judge.texture)])
-        images.save_image(titled_sheet(sheet), folder / f"{texture_path.stem}-training-{path.stem}.jpg")
+        images.save_image(titled_sheet(sheet), folder / f"{texture_path.stem}-training-{count}-{path.stem}.jpg")
     stem = f"{texture_path.stem}-training"
     columns = ("total", "style", "content", "tv")
     table = []

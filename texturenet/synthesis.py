@@ -52,7 +52,7 @@ def run(
     with tqdm(total=len(judged) * iterations, unit="it", dynamic_ncols=True) as bar:
         for path, name, style in zip(checkpoints, labels(judged, checkpoints), judged, strict=True):
             reference = references.get(style, torch.zeros(1, 3, size, size), "noise", iterations, bar)
-            style.stylizer.synthesize(size, size)  # warms up
+            style.stylizer.synthesize(size, size, seeds)  # warms up, with noise that nobody asks for again
             own, pictures = zip(*(_measured(name, style, reference, size, seed) for seed in range(seeds)), strict=True)
             rows += own
             gap, matched, seconds = (
