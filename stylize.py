@@ -78,6 +78,7 @@ def parser() -> argparse.ArgumentParser:
     )
     output.add_argument(
         "--name",
+        type=filled(str),
         metavar="TEMPLATE",
         help="of results in a folder, from {stem}, {style}, {suffix} (default: {stem}-{style}{suffix})",
     )

@@ -91,3 +91,16 @@ def test_saving_through_a_link_keeps_the_link(tmp_path: Path) -> None:
     write_whole(tmp_path / "link.png", b"new")
     assert (tmp_path / "link.png").is_symlink()
     assert (tmp_path / "real.png").read_bytes() == b"new"
+
+
+def test_a_link_to_itself_is_replaced(tmp_path: Path) -> None:
+    """As any file that is no picture."""
+    (tmp_path / "loop.png").symlink_to("loop.png")
+    write_whole(tmp_path / "loop.png", b"a picture")
+    assert (tmp_path / "loop.png").read_bytes() == b"a picture"
+
+
+def test_a_name_as_long_as_names_may_be(tmp_path: Path) -> None:
+    path = tmp_path / f"{'画' * 83}.png"  # 253 bytes
+    write_whole(path, b"a picture")
+    assert [file.name for file in tmp_path.iterdir()] == [path.name]

@@ -110,6 +110,7 @@ def test_a_name_of_ones_own(tree: Path) -> None:
         ("{stem.__class__}.png", r"unknown field {stem.__class__}"),
         ("{stem.png", r"--name {stem.png: .*; choose from {stem}, {style}, {suffix}"),
         ("{stem:d}.png", r"--name {stem:d}.png: .*; choose from {stem}"),
+        ("{stem:{style}}.png", r"--name {stem:{style}}.png: .*; choose from {stem}"),
         ("{stem}", r"--name {stem} ends in no suffix that can be written; end it with {suffix} or .png"),
     ],
 )

@@ -19,7 +19,7 @@ from texturenet.learner import Learner, learning_rate
 from texturenet.objective import Objective
 from texturenet.processes import ALONE, Processes
 from texturenet.recovery import Interrupted, NonFiniteLoss
-from texturenet.trainer import train
+from texturenet.trainer import _read, train
 
 # As small as the rooms allow: two scales of 4 channels, 32 px, 2 photos a step.
 TINY: dict[str, Any] = {
@@ -301,6 +301,46 @@ def test_photos_that_stay_away_and_a_signal_meanwhile_save_and_stop(
     photo_dir.with_name("elsewhere").rename(photo_dir)
     whole = train(job(tmp_path / "whole", texture_path, photo_dir))
     assert_same_weights(whole, train(job(tmp_path, texture_path, photo_dir, resume="auto")))
+
+
+def test_no_process_goes_back_alone(tmp_path: Path, texture_path: Path, photo_dir: Path) -> None:
+    class Broken(Processes):
+        """Another one's weights are not finite."""
+
+        def any(self, here: bool) -> bool:
+            return not here
+
+    learner = Learner(job(tmp_path, texture_path, photo_dir))
+    learner.processes = Broken()
+    with pytest.raises(NonFiniteLoss, match="step 0: a weight is not a finite number"):
+        _read({"total": torch.ones(())}, learner)
+
+
+def test_a_save_that_is_promised_is_made(tmp_path: Path, texture_path: Path, photo_dir: Path) -> None:
+    """Weights that broke while the photos were away: the last good step is saved, and then the run ends."""
+
+    class Unplug(Recorder):
+        def on_step(self, event: monitor.StepEvent) -> None:
+            if event.step == 2:
+                photo_dir.rename(photo_dir.with_name("elsewhere"))
+                for weight in watched[0].generator.parameters():
+                    weight.data.fill_(torch.nan)
+                threading.Timer(0.3, os.kill, [os.getpid(), signal.SIGTERM]).start()
+
+    watched: list[Learner] = []
+    prepared = job(tmp_path, texture_path, photo_dir, patience=1)
+
+    class Watched(Learner):
+        def __init__(self, job: Job) -> None:
+            super().__init__(job)
+            watched.append(self)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(trainer, "Learner", Watched)
+        with pytest.raises(Interrupted):
+            train(prepared, [Unplug()])
+    kept = checkpoint.load(prepared.path)
+    assert all(weight.isfinite().all() for weight in kept["weights"].values())
 
 
 def test_clock_that_jumps_changes_nothing(

@@ -7,7 +7,6 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn.modules.utils import _pair
 
 
 class Convolution(nn.Conv2d):
@@ -25,7 +24,7 @@ class Convolution(nn.Conv2d):
         around = self._reversed_padding_repeated_twice
         mode = "constant" if self.padding_mode == "zeros" else self.padding_mode
         padded = F.pad(input, around, mode) if any(around) else input
-        result: Tensor = _Convolved.apply(padded, self.weight, self.bias, _pair(self.stride))  # type: ignore[no-untyped-call]
+        result: Tensor = _Convolved.apply(padded, self.weight, self.bias, self.stride)  # type: ignore[no-untyped-call]
         return result
 
 

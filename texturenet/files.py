@@ -70,7 +70,8 @@ def write_whole(path: Path, content: bytes | memoryview) -> None:
     Missing folders are made. Raises OSError (one line with the path) when the disk refuses.
     """
     target = Path(os.path.realpath(path))  # a link stays a link: its file is replaced
-    temporary = target.with_name(f".{secrets.token_hex(8)}.tmp")  # beside a name of any length
+    begin = target.name.encode(errors="ignore")[:100].decode(errors="ignore")  # names end at 255 bytes
+    temporary = target.with_name(f".{begin}.{secrets.token_hex(4)}.tmp")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with temporary.open("xb") as file:

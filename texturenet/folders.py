@@ -136,7 +136,7 @@ def check_name(name: str) -> None:
         fields = {field for _, field, *_ in string.Formatter().parse(name) if field is not None}
         if unknown := sorted(fields - set(FIELDS)):
             raise ValueError(f"unknown field {{{unknown[0]}}}")
-        name.format(**dict.fromkeys(FIELDS, ""))
+        name.format(**dict.fromkeys(FIELDS, "x"))  # a letter: a field within a field's format is then told
     except (ValueError, KeyError, IndexError) as error:
         raise ValueError(f"--name {name}: {error}; choose from {choices}") from None
 
@@ -269,7 +269,10 @@ def _found(pictures: Sequence[Path], output: Path) -> Iterator[tuple[Path, Path]
             root, found = picture, files.find_images(picture, SUFFIXES)
         elif glob.has_magic(str(picture)) and not picture.exists():
             root = next(parent for parent in picture.parents if not glob.has_magic(str(parent)))
-            found = list(_matches(root, str(picture.relative_to(root))))
+            try:
+                found = list(_matches(root, str(picture.relative_to(root))))
+            except ValueError as error:
+                raise ValueError(f"{picture}: {error}") from None
         else:
             yield picture, Path(picture.name)
             continue

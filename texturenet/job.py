@@ -144,6 +144,8 @@ def prepare(
         style_layers=tuple(encoder.resolve(recipe.style_layers or encoder.style_layers)),
         content_layers=tuple(encoder.resolve(recipe.content_layers or encoder.content_layers)),
     )
+    if recipe.grow_from and recipe.grow_from > recipe.image_size:
+        say(f"grow_from {recipe.grow_from} left out: all crops have {recipe.image_size} px")
     if recipe_given.get("noise_scales") and recipe.noise_scales is None:
         say(f"noise_scales {recipe_given['noise_scales']} left out: it is of pyramids that are given photos")
     changes: list[dict[str, Any]] = []

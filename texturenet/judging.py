@@ -37,7 +37,6 @@ class Judged:
     loss_function: PerceptualLoss
     loss_key: str  # equal where the loss is: same network, weights, layers and texture
 
-    @torch.no_grad()
     def terms(self, image: Tensor, photo: Tensor) -> dict[str, float]:
         """Every term of the loss of a picture of `photo`, both (1, 3, H, W), as numbers."""
         return loss_terms(self.loss_function, image, photo)

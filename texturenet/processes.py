@@ -81,8 +81,8 @@ class Processes:
             dist.all_reduce(least_and_most, dist.ReduceOp.MIN)
         if least_and_most[0] != -least_and_most[1]:
             raise ValueError(
-                "the processes of this run do not have the same flags, texture, photos, perceptual network and "
-                "checkpoint: give all of them the same files, and name the network with --perceptual"
+                "the processes of this run do not have the same flags, texture, photos, perceptual network, precision "
+                "and checkpoint: give all of them the same files, and name --perceptual and --precision"
             )
 
 

@@ -254,7 +254,7 @@ class Stylizer:
         if in_strips:
             needed = result + tiles.least_memory(self.generator.channels, width)
         else:
-            needed = _MAPS_ALIVE * self.generator.channels * height * width * 4
+            needed = self._full_memory(height, width)
         room = room_left(self.device, self.max_memory)
         if room is None and in_strips:
             return max(2 * needed, self._full_memory(height, width))
