@@ -191,7 +191,7 @@ def test_more_steps_may_have_small_crops_again(tmp_path: Path, texture_path: Pat
     train(job(tmp_path, texture_path, photo_dir, {"iterations": 4, "image_size": 64, "grow_from": 32}))
     said: list[str] = []
     prepared = resumed(tmp_path, texture_path, photo_dir, said, given={"iterations": 10}, resume="last")
-    assert "crops have 32 px again, until 6 of 10 steps" in said
+    assert "crops have 32 px, 64 before: grow_from is for three fifths of all steps" in said
     assert prepared.resumed["training"]["smoothed"] is None  # losses of other crops
 
 

@@ -156,10 +156,10 @@ def prepare(
             if resume != "auto" and not processes.restarts:
                 raise ValueError(f"{line}; ask for more with --iterations")
             say(line)
-        sides = [crops.side(which, resumed["step"]) for which in (before, recipe)]
-        if sides[0] != sides[1]:  # of more steps, more are the first ones
-            say(f"crops have {sides[1]} px again, until {crops.small_steps(recipe):,} of {recipe.iterations:,} steps")
-        if len(changes) > len(resumed.get("changes", [])) or sides[0] != sides[1]:  # losses are of another scale
+        side_before, side = (crops.side(each, resumed["step"]) for each in (before, recipe))
+        if side != side_before:
+            say(f"crops have {side} px, {side_before} before: grow_from is for three fifths of all steps")
+        if len(changes) > len(resumed.get("changes", [])) or side != side_before:  # losses are of another scale
             resumed["training"] |= {"smoothed": None, "least": math.inf}
         _same_texture(resumed, images.load_image(texture_path, before.style_size))
         _same_photos(resumed, photos, say)
