@@ -4,7 +4,8 @@ A network with drawn weights needs many steps more than it needs large crops, an
 border it can only learn on large ones. So crops may be small first, as those of a classifier are in progressive
 resizing (Howard 2018, fast.ai's DAWNBench entry). the_scream from drawn weights, half an hour of one core with AVX2
 alone for each, total loss on squares of ten photos at 256 and at 512 px: 2,700 steps of 192 px 1.03 and 1.24; 2,300 of
-128, 192 and 256 px (45, 30 and 25 % of them) 1.04 and 1.12; 2,200 of 128 and 256 px (60 and 40 %) 1.03 and 1.07. Of two such cores: 5,400 of 128 and 192 px 0.89 and 1.02.
+128, 192 and 256 px (45, 30 and 25 % of them) 1.04 and 1.12; 2,200 of 128 and 256 px (60 and 40 %) 1.03 and 1.07.
+Of two such cores: 5,400 of 128 and 192 px 0.89 and 1.02.
 
 A step costs in proportion to its pixels, so time left is told by pixels.
 """
