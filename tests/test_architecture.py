@@ -107,7 +107,7 @@ DOORS: dict[str, set[str]] = {
     "yardstick": {"gatys", "presets", "images", "losses", "metrics", "devices", "reports", "judging"},
     "matched": {"checkpoint", "images", "losses", "metrics", "artefacts", "devices", "reports", "judging", "yardstick"},
     "synthesis": {"checkpoint", "images", "metrics", "devices", "reports", "judging", "yardstick"},
-    "learning": {"checkpoint", "images", "metrics", "reports", "judging", "yardstick"},
+    "learning": {"checkpoint", "files", "images", "metrics", "reports", "judging", "yardstick"},
     "grid": {"presets"},
     "ablation": {
         "config",

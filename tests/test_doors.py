@@ -211,7 +211,7 @@ class RunsCode:
         ("--model good.pt nowhere.png", ["nowhere.png", "no such file"]),
         ("--model good.pt note.txt", ["note.txt", "not a picture"]),
         ("--model good.pt one.png", ["1x1 px is too small", "16x16"]),
-        ("--model good.pt photo.png -o note.txt/out.png", ["note.txt/out.png"]),
+        ("--model good.pt photo.png -o note.txt/out.png", ["can't write to", "note.txt: File exists"]),
         ("--model good.pt photo.png -o photo.png", ["would replace the picture itself"]),
         ("--model good.pt empty", ["no pictures in empty"]),
         ("--model good.pt", ["name at least one picture"]),

@@ -409,7 +409,8 @@ def test_bad_pairs(
         (["--pairs", "a.jpg"], "give content.jpg:texture.jpg"),
         (["--pairs", tmp_path / "none.csv"], "no such file of pairs"),
         (["--pairs", pair, "--losses", "1:1e6"], "content:style:tv"),
-        (["--pairs", pair, "--losses", "1:-1:0"], "negative"),
+        (["--pairs", pair, "--losses", "1:-1:0"], "give weights of 0 or more"),
+        (["--pairs", pair, "--losses", "nan:1:0"], "give weights of 0 or more"),
     ]:
         assert command("ablate", *small[:-2], "--losses", "1:1e6:0", *words) == 2
         assert message in capsys.readouterr().err
@@ -514,7 +515,7 @@ def test_training_sweep(
     ]
     for recipe in recipes:  # as train.py on lite has it
         assert (recipe["style_weights"], recipe["content_layers"]) == ([3, 3, 4, 4, 3], ["relu3_1", "rgb_8"])
-    assert images.load_image(out / "checks-training-0.jpg").shape[-1] >= 2 * reports.TILE
+    assert images.load_image(out / "checks-training-1-0.jpg").shape[-1] >= 2 * reports.TILE
 
     trained: list[object] = []
     real = sweeps.trainer.train
