@@ -224,8 +224,7 @@ def main(argv: list[str] | None = None) -> int:
     others = [path for path in (getattr(flags, "mask", None), flags.texture) if path is not None]
     work = folders.plan(flags.pictures, flags.output, name, flags.name, others)
     if work:  # told before the work, not after it; folders that are missing are made when there is a painting
-        folder = work[0].target.parent.absolute()
-        files.require_writable(next(there for there in (folder, *folder.parents) if there.exists()))
+        files.require_writable(files.nearest(work[0].target.parent))
     return folders.paint_all(processes.own_share(work), paint, flags.skip_existing, steps)
 
 

@@ -1,6 +1,5 @@
 """Scenes with masks -> a folder in MSCOCO's layout: `annotations/instances_<split>.json` and `<split>/<id>.jpg`."""
 
-import io
 import json
 from collections.abc import Iterable
 from pathlib import Path
@@ -12,6 +11,7 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 
 from data.scene import CATEGORIES, Scene
+from texturenet import codec
 from texturenet.files import write_whole
 
 JPEG_QUALITY = 82
@@ -19,10 +19,8 @@ MIN_VISIBLE_AREA = 16  # pixels; an object that shows less is not annotated
 
 
 def write_jpeg(picture: npt.NDArray[np.uint8], path: Path, quality: int) -> None:
-    """(h, w, 3) into a file that appears whole or not at all. Raises OSError."""
-    content = io.BytesIO()
-    Image.fromarray(picture).save(content, "JPEG", quality=quality, optimize=True)
-    write_whole(path, content.getbuffer())
+    """(h, w, 3) into a file that appears whole or not at all, colours at half the resolution. Raises OSError."""
+    codec.encode(Image.fromarray(picture), path, quality, optimize=True, subsampling=-1)
 
 
 def annotate(scene: Scene) -> list[dict[str, Any]]:

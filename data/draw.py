@@ -62,13 +62,6 @@ def draw_textures(out_dir: Path, names: Sequence[str], size: int, seed: int) -> 
         print(path)
 
 
-def size(text: str) -> int:
-    value = int(text)
-    if not 1 <= value <= LARGEST:
-        raise argparse.ArgumentTypeError(f"{text}: give 1 to {LARGEST} px")
-    return value
-
-
 def build_parser() -> argparse.ArgumentParser:
     assert __doc__ is not None
     parser = argparse.ArgumentParser(
@@ -78,6 +71,7 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True)
     textures = commands.add_parser("textures", help="draw the textures as JPEG", formatter_class=shows_defaults)
     textures.add_argument("--names", nargs="+", choices=list(TEXTURES), default=list(TEXTURES), help="which ones")
+    size = at_least(int, 1, below=LARGEST + 1)
     textures.add_argument("--size", type=size, default=512, help="side of the square picture, in pixels")
     textures.add_argument("--out_dir", type=filled(Path), default=HERE / "textures", help="folder to write to")
     sample = commands.add_parser(

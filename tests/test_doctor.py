@@ -109,6 +109,9 @@ def test_a_full_disk_and_a_folder_that_cannot_be_written(tmp_path: Path, monkeyp
     found = list(doctor._disk(tmp_path / "not" / "there", Path("/proc")))
     assert [finding.level for finding in found] == ["fail", "fail"]
     assert found[0].found == "0.0 GB free" and "can't be written" in found[1].found
+    (tmp_path / "file").write_text("no folder")
+    in_the_way, _ = doctor._disk(tmp_path / "file" / "deeper", tmp_path)
+    assert (in_the_way.level, in_the_way.found) == ("fail", f"{tmp_path / 'file'} is a file")
 
 
 def test_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:

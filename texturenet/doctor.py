@@ -176,7 +176,7 @@ def _perceptual() -> Iterator[Finding]:
 
 def _disk(checkpoint_dir: Path, run_dir: Path) -> Iterator[Finding]:
     for folder in (checkpoint_dir, run_dir):
-        there = next(parent for parent in (folder.absolute(), *folder.absolute().parents) if parent.exists())
+        there = files.nearest(folder)
         if not there.is_dir():
             yield Finding("fail", f"{folder}/", f"{there} is a file", "choose another folder")
             continue

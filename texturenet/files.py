@@ -96,6 +96,12 @@ def require_writable(folder: Path) -> None:
         raise OSError(f"can't write to {folder}: {error.strerror}; choose another folder") from None
 
 
+def nearest(folder: Path) -> Path:
+    """The folder, or the first above it that is there: where it would be made. It may be a file, in the way."""
+    folder = folder.absolute()
+    return next(there for there in (folder, *folder.parents) if there.exists())
+
+
 def stopped_beside(target: Path) -> Path:
     """Where what was stopped half-way goes, so that nobody takes it for a finished result: NAME-stopped."""
     return target.with_name(f"{target.stem}-stopped{target.suffix}")

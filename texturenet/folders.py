@@ -23,7 +23,6 @@ _READ_ALONE = {".avi", ".mpg", ".mpeg", ".mts", ".m2ts", ".3gp", ".flv", ".wmv"}
 VIDEO_SUFFIXES = (video.SUFFIXES | _READ_ALONE) - files.SUFFIXES  # an animated picture is one picture
 SUFFIXES = files.SUFFIXES | VIDEO_SUFFIXES
 WRITABLE = codec.SAVE_FORMATS.keys() | video.SUFFIXES
-_BESIDE = (files.stopped_beside, files.losses_beside, files.steps_beside)
 _NAMED = 3  # failures that the summary repeats
 
 Photo = TypeVar("Photo")
@@ -93,7 +92,8 @@ def plan(
     for item in work:
         if (first := results.get(_real(item.source))) and _real(item.source) in named:
             raise ValueError(f"the painting of {first} would replace {item.source}; choose another -o or --name")
-    beside = {kind(target) for target in results for kind in _BESIDE}
+    kinds = (files.stopped_beside, files.losses_beside, files.steps_beside)
+    beside = {kind(target) for target in results for kind in kinds}
 
     def is_result(source: Path) -> bool:
         return source in results or (source not in asked and not beside.isdisjoint((source, source.parent)))

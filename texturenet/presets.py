@@ -297,9 +297,8 @@ TRAIN_PRESETS: dict[str, dict[str, Any]] = {
         "start_from": "mosaic",
     },
 }
-# The same from weights drawn at random: half an hour on two cores (docs/quality.md, "While it is trained").
-# Half an hour of two cores with AVX2 alone. With 3,100 steps of 128 and 256 px in it strokes lay across whatever the
-# photo shows: it is many steps that a network with drawn weights needs.
+# The same from weights drawn at random: half an hour on two cores with AVX2 alone. With 3,100 steps of 128 and 256 px
+# strokes lay across whatever the photo shows (docs/quality.md, "While it is trained").
 TRAIN_PRESETS["scratch"] = TRAIN_PRESETS["laptop"] | {
     "start_from": "none",
     "iterations": 5400,
