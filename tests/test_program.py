@@ -1,3 +1,6 @@
+import os
+import signal
+
 import pytest
 
 from texturenet import program
@@ -28,3 +31,10 @@ def test_one_line(error: BaseException, code: int, line: str, capsys: pytest.Cap
 def test_a_fault_of_ours_is_not_hidden() -> None:
     with pytest.raises(KeyError):
         program.run("it", lambda: _raise(KeyError("layer")))
+
+
+def test_sigterm_ends_it_as_ctrl_c_does(capsys: pytest.CaptureFixture[str]) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    assert program.run("it", lambda: os.kill(os.getpid(), signal.SIGTERM), "stopped; all is kept") == 130
+    assert capsys.readouterr().err == "stopped; all is kept\n"
+    assert signal.getsignal(signal.SIGTERM) is before

@@ -1,13 +1,16 @@
 """How every program of ours ends: with 0, with 2 after an error as argparse has it, with 130 after Ctrl-C as shells do.
 
 An error is one line on stderr that names the value and the way out. A fault of ours, which is what any other exception
-is, keeps its traceback.
+is, keeps its traceback. SIGTERM, by which batch systems and containers end a program, does what Ctrl-C does, so that
+what there is by then is kept.
 """
 
 from __future__ import annotations
 
+import contextlib
+import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 FAILED, STOPPED = 2, 130
 
@@ -19,10 +22,24 @@ def run(name: str, work: Callable[[], int | None], stopped: str = "stopped") -> 
     stopped  the line after Ctrl-C: what became of the work
     """
     try:
-        return work() or 0
+        with _terminated_as_by_ctrl_c():
+            return work() or 0
     except (ValueError, OSError) as error:
         print(f"{name}: error: {error}", file=sys.stderr)
         return FAILED
     except KeyboardInterrupt:
         print(stopped, file=sys.stderr)
         return STOPPED
+
+
+@contextlib.contextmanager
+def _terminated_as_by_ctrl_c() -> Iterator[None]:
+    try:
+        before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    except ValueError:  # not the main thread: whoever started us handles signals
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
