@@ -22,13 +22,13 @@ from tqdm import tqdm
 
 from benchmarks import growth, limits, quality, report, startup, stylization, training
 from benchmarks.cells import Cell
+from texturenet import program
 from texturenet.config import add_device_flags, at_least
 from texturenet.devices import resolve_device
 
 PARTS = ("stylization", "training", "startup", "memory", "quality")
 FOLDER = Path(__file__).parent
 QUALITY_BATCH = 1
-STOPPED = 130  # a program ended by Ctrl-C exits with 128 + SIGINT
 
 
 def parser() -> argparse.ArgumentParser:
@@ -153,11 +153,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except (ValueError, OSError, RuntimeError) as error:
-        print(f"benchmarks: error: {error}", file=sys.stderr)
-        sys.exit(2)
-    except KeyboardInterrupt:
-        print("stopped; the parts that were finished are written", file=sys.stderr)
-        sys.exit(STOPPED)
+    sys.exit(program.run("benchmarks", main, "stopped; the parts that were finished are written"))

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import torch
 
+from benchmarks.timing import Failed
 from texturenet import images
 
 ROOT = Path(__file__).parents[1]
@@ -42,7 +43,7 @@ def commands(folder: Path, style: Path, device: str, size: int = SIZE) -> list[C
 def measure(
     commands: list[Command], rounds: int, threads: int | None, tick: Callable[[], object] = lambda: None
 ) -> dict[str, list[float]]:
-    """Seconds of each round by the commands' names; the commands in turn. RuntimeError for one that fails."""
+    """Seconds of each round by the commands' names; the commands in turn. Raises Failed."""
     environment = {**os.environ, **({"OMP_NUM_THREADS": str(threads)} if threads else {})}
     seconds: dict[str, list[float]] = {command.name: [] for command in commands}
     for _ in range(rounds):
@@ -58,6 +59,6 @@ def measure(
             )
             seconds[command.name].append(time.perf_counter() - begin)
             if ended.returncode:
-                raise RuntimeError(f"{' '.join(command.words)}: {ended.stderr.strip()}")
+                raise Failed(f"{' '.join(command.words)}: {ended.stderr.strip()}")
         tick()
     return seconds

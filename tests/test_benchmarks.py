@@ -11,8 +11,8 @@ from conftest import picture
 from torch import nn
 
 from benchmarks import __main__ as command
-from benchmarks import growth, limits, plain, quality, report, stylization, timing, training
-from benchmarks.timing import Contender, Measured, Runner, interleaved
+from benchmarks import growth, limits, plain, quality, report, startup, stylization, timing, training
+from benchmarks.timing import Contender, Failed, Measured, Runner, interleaved
 from texturenet import generators
 from texturenet.devices import resolve_precision
 from texturenet.learner import perceptual_loss
@@ -229,6 +229,12 @@ def test_every_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pyt
     assert run["memory"]["pictures"]["count"] == 8
     assert (tmp_path / report.TABLE).read_text().count("| 96x64 |") == 2
     assert "96x64, batch 2: pictures/s" in capsys.readouterr().out
+
+
+def test_a_command_that_fails() -> None:
+    command = startup.Command("no program", ["no_program.py"], None)
+    with pytest.raises(Failed, match=r"no_program\.py: .*No such file"):
+        startup.measure([command], 1, None)
 
 
 def _row(name: str, **contenders: dict[str, Any]) -> dict[str, Any]:
