@@ -408,6 +408,15 @@ def test_a_picture_is_called_one(tmp_path: Path, name: str) -> None:
         video.stylize(negative, tmp_path / name, tmp_path / "out.mp4")
 
 
+@pytest.mark.parametrize("suffix", ["png", "webp"])
+def test_an_animation_is_told_what_it_can_become(tmp_path: Path, suffix: str) -> None:
+    first, second = (images.to_pil(picture(24, 32, seed)) for seed in (0, 1))
+    path = tmp_path / f"moving.{suffix}"
+    first.save(path, save_all=True, append_images=[second])
+    with pytest.raises(ValueError, match=rf"is an animated {suffix.upper()}, no video: .* in .gif, .png or .webp"):
+        video.stylize(negative, path, tmp_path / "out.mp4")
+
+
 def test_sound_alone_and_nothing_at_all(tmp_path: Path) -> None:
     path = tmp_path / "clip.mkv"
     with av.open(path, "w") as file:

@@ -145,19 +145,22 @@ def _explained(path: Path) -> Iterator[None]:
     try:
         yield
     except av.FFmpegError as error:
-        if _is_still(path):
-            raise ValueError(
-                f"{path}: is a picture, no video: end its name and the result's in .jpg or .png"
-            ) from error
+        if told := _told_as_a_picture(path):
+            raise ValueError(f"{path}: {told}") from error
         raise ValueError(f"{path}: can't be read as a video ({error.strerror}): copy or download it again") from error
 
 
-def _is_still(path: Path) -> bool:
+def _told_as_a_picture(path: Path) -> str:
+    """What a picture that FFmpeg doesn't read as a video is told by; "" for what is none."""
     try:
         with codec.opened(path) as picture:
-            return picture.format != "GIF"  # FFmpeg reads those, so this one is damaged
+            if picture.format == "GIF":  # FFmpeg reads those, so this one is damaged
+                return ""
+            if getattr(picture, "n_frames", 1) > 1:
+                return f"is an animated {picture.format}, no video: end the result's name in .gif, .png or .webp"
     except (ImageError, OSError):
-        return False
+        return ""
+    return "is a picture, no video: end its name and the result's in .jpg or .png"
 
 
 def _picture(path: Path, container: InputContainer) -> VideoStream:
