@@ -25,7 +25,6 @@ never code. Its fields:
 from __future__ import annotations
 
 import contextlib
-import io
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -106,13 +105,12 @@ def save(path: Path, **fields: Any) -> None:
     """
     missing = [name for name in _REQUIRED if name not in fields]
     assert not missing, missing
-    content = io.BytesIO()  # torch's own writer turns a full disk into an error that does not say so
-    torch.save(_on_cpu(fields) | {"format": FORMAT, "version": VERSION}, content)
+    content = torchfile.packed(_on_cpu(fields) | {"format": FORMAT, "version": VERSION})
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with temporary.open("wb") as file:
-            file.write(content.getbuffer())
+            file.write(content)
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)

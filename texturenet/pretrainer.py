@@ -6,7 +6,6 @@ what its file holds is weights, momentum and t.
 
 from __future__ import annotations
 
-import io
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -175,9 +174,7 @@ def _groups(classifier: Classifier, recipe: PretrainRecipe) -> list[dict[str, An
 
 def save(path: Path, fields: dict[str, Any]) -> None:
     """Write a plain dict of tensors and numbers whole or not at all. Raises OSError naming the path."""
-    content = io.BytesIO()  # torch's own writer turns a full disk into an error that does not say so
-    torch.save(fields, content)
-    write_whole(path, content.getbuffer())
+    write_whole(path, torchfile.packed(fields))
 
 
 def load_run(path: Path, recipe: PretrainRecipe, pictures: Labelled) -> dict[str, Any] | None:

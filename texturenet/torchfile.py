@@ -1,4 +1,4 @@
-"""Files of `torch.save` from anyone, read as data: the only room that calls `torch.load`.
+"""Files of `torch.save`: the only room that calls it, and `torch.load`. What anyone wrote is read as data.
 
 With ``weights_only=True`` torch runs no code of a file. What is left is a small file that asks for much: an archive
 that inflates to gigabytes, a `bytearray` of any length, a tensor of 4 bytes that is stretched to terabytes. So an
@@ -49,6 +49,13 @@ def read(path: Path) -> Any:
             reason = (str(error).splitlines() or [type(error).__name__])[0]
             raise ValueError(f"damaged, cut short, or no file of torch.save: {reason[:80]}") from None
     return content
+
+
+def packed(content: Any) -> memoryview:
+    """The bytes of such a file, for a writer of ours: torch's turns a full disk into an error that does not say so."""
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    return buffer.getbuffer()
 
 
 def _named_types(file: IO[bytes]) -> set[str]:

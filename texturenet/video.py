@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import os
 import shutil
 import sys
@@ -12,7 +11,6 @@ from itertools import count, groupby, takewhile
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 from tqdm import tqdm
 
@@ -140,9 +138,7 @@ class _Parts:
 
 
 def _save(path: Path, content: dict[str, Any]) -> None:
-    buffer = io.BytesIO()  # torch's own writer turns a full disk into an error that does not say so
-    torch.save(content, buffer)
-    files.write_whole(path, buffer.getbuffer())
+    files.write_whole(path, torchfile.packed(content))
 
 
 def _same(path: Path, job: dict[str, Any]) -> bool:
