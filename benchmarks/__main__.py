@@ -1,7 +1,7 @@
 """Side-by-side timings: ours, the same network in a plain script, and Johnson's network, in turn in one run.
 
-python -m benchmarks                                         all of it, an hour and more on two cores
-python -m benchmarks --batches 1                             without the batches of 8, which take most of it
+python -m benchmarks                                         all of it, half an hour on two cores
+python -m benchmarks --batches 1                             without the batches of 8
 python -m benchmarks --parts stylization --sizes 512 1080p   one part, chosen sizes
 python -m benchmarks --cuda                                  adds the GPU's columns to the same table
 
