@@ -91,7 +91,7 @@ def bar(part: str, total: float) -> tqdm[Any]:
 def timings(part: str, cells: list[Cell], rates: limits.Rates, flags: argparse.Namespace) -> list[dict[str, Any]]:
     """The rows of a table; each printed when it is there."""
     rows = []
-    with bar(part, sum(cell.effort for cell in cells)) as progress:
+    with bar(part, sum(cell.effort(flags.device) for cell in cells)) as progress:
         for cell in cells:
             rows.append(cell.measure(rates, flags.device, flags.threads, progress.update))
             progress.write(f"{part} {report.line(rows[-1])}")

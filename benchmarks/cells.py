@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from benchmarks.limits import Rates, Work, limit
-from benchmarks.timing import Contender, interleaved
+from benchmarks.timing import Contender, interleaved, left_out
 
 
 @dataclass(frozen=True)
@@ -23,28 +23,25 @@ class Cell:
     works: Mapping[str, Work]
     rounds: int
 
-    @property
-    def effort(self) -> int:
+    def effort(self, device: torch.device) -> int:
         """Floating-point operations of all that runs, about: for the progress bar."""
-        return self.rounds * self.round_effort
-
-    @property
-    def round_effort(self) -> int:
-        return sum(self.works.get(contender.name, self.works["plain"]).flops for contender in self.contenders)
+        reasons = left_out(self.contenders, device)
+        running = [contender.name for contender in self.contenders if contender.name not in reasons]
+        return self.rounds * sum(self.works.get(name, self.works["plain"]).flops for name in running)
 
     def measure(
         self, rates: Rates, device: torch.device, threads: int | None, tick: Callable[[int], object]
     ) -> dict[str, Any]:
         """The row as the JSON has it. `tick` is told the effort that is behind."""
-        done = 0
+        effort, done = self.effort(device), 0
 
         def round_ended() -> None:
             nonlocal done
-            done += self.round_effort
-            tick(self.round_effort)
+            done += effort // self.rounds
+            tick(effort // self.rounds)
 
         measured = interleaved(self.contenders, self.rounds, device, threads, round_ended)
-        tick(self.effort - done)  # of what was left out
+        tick(effort - done)  # of what failed
         return {
             "name": self.name,
             "batch": self.batch,

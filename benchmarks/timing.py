@@ -177,6 +177,20 @@ def _serve(pipe: Connection, contenders: Sequence[Contender], device: torch.devi
                 pipe.send(str(error).partition("\n")[0] or type(error).__name__)
 
 
+def left_out(contenders: Sequence[Contender], device: torch.device) -> dict[str, str]:
+    """Why those that do not fit the memory are not run, by their names: all of them where no baseline fits."""
+    free = free_memory(device)
+    reasons = {}
+    for contender in contenders:
+        if free is not None and contender.needed > 0.9 * free:
+            gigabytes = f"{contender.needed / 2**30:.0f} GB, {free / 2**30:.0f} are free"
+            reasons[contender.name] = f"left out: takes about {gigabytes}"
+    if reasons and not any(contender.needed for contender in contenders if contender.name not in reasons):
+        alone = {contender.name: "left out: nothing to compare it with fits the memory" for contender in contenders}
+        return alone | reasons
+    return reasons
+
+
 def interleaved(
     contenders: Sequence[Contender],
     rounds: int,
@@ -188,17 +202,9 @@ def interleaved(
 
     tick  called after each round that counts
     """
-    results = {contender.name: Measured() for contender in contenders}
-    free = free_memory(device)
-    for contender in contenders:
-        if free is not None and contender.needed > 0.9 * free:
-            gigabytes = f"{contender.needed / 2**30:.0f} GB, {free / 2**30:.0f} are free"
-            results[contender.name].reason = f"left out: takes about {gigabytes}"
-    running = [contender.name for contender in contenders if not results[contender.name].reason]
-    if len(running) < len(contenders) and not any(found.needed for found in contenders if found.name in running):
-        for name in running:
-            results[name].reason = "left out: nothing to compare it with fits the memory"
-        return results
+    reasons = left_out(contenders, device)
+    results = {contender.name: Measured(reason=reasons.get(contender.name, "")) for contender in contenders}
+    running = [contender.name for contender in contenders if contender.name not in reasons]
     with contextlib.ExitStack() as closing:
         hosts: dict[str, Host] = {}
         for group in [contenders] if device.type == "cuda" else [[contender] for contender in contenders]:

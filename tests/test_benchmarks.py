@@ -12,6 +12,7 @@ from torch import nn
 
 from benchmarks import __main__ as command
 from benchmarks import growth, limits, plain, quality, report, startup, stylization, timing, training
+from benchmarks.cells import Cell
 from benchmarks.timing import Contender, Failed, Measured, Runner, interleaved
 from texturenet import generators
 from texturenet.devices import resolve_precision
@@ -153,6 +154,14 @@ def test_contenders_in_processes_of_their_own() -> None:
 def test_nothing_runs_where_no_baseline_fits() -> None:
     found = interleaved([Contender("ours", _dying), Contender("plain", _dying, needed=2**60)], 2, CPU)
     assert all(one.reason.startswith("left out") for one in found.values())
+
+
+def test_what_is_left_out_is_no_effort() -> None:
+    def effort(needed: int) -> int:
+        contenders = [Contender("ours", _sleepless), Contender("plain", _sleepless, needed=needed)]
+        return Cell("8x8", 1, 64, contenders, {"plain": limits.Work(10, 0)}, 3).effort(CPU)
+
+    assert (effort(1), effort(2**60)) == (60, 0)
 
 
 def test_one_process_for_all() -> None:
