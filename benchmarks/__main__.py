@@ -24,7 +24,7 @@ from benchmarks import growth, limits, quality, report, startup, stylization, tr
 from benchmarks.cells import Cell
 from texturenet import program
 from texturenet.config import add_device_flags, at_least
-from texturenet.devices import resolve_device
+from texturenet.devices import out_of_memory, resolve_device
 
 PARTS = ("stylization", "training", "startup", "memory", "quality")
 FOLDER = Path(__file__).parent
@@ -146,7 +146,12 @@ def main(argv: list[str] | None = None) -> int:
     with tempfile.TemporaryDirectory() as folder:
         for part in PARTS:  # what is finished is on the disk
             if part in flags.parts:
-                run[part] = measure(part, flags, rates, Path(folder))
+                try:
+                    run[part] = measure(part, flags, rates, Path(folder))
+                except (MemoryError, RuntimeError) as error:
+                    if not out_of_memory(error):
+                        raise
+                    raise ValueError(f"{part}: {flags.device} ran out of memory: ask for less of it") from None
                 report.save(flags.output, flags.device.type, run)
     print(f"{flags.output / report.TABLE}, {flags.output / report.ROUNDS}")
     return 0

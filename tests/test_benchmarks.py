@@ -240,6 +240,15 @@ def test_every_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pyt
     assert "96x64, batch 2: pictures/s" in capsys.readouterr().out
 
 
+def test_what_takes_too_much_memory_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 43200000000 bytes")
+
+    monkeypatch.setattr(quality, "compare", full)
+    with pytest.raises(ValueError, match="quality: cpu ran out of memory: ask for less of it"):
+        command.main(["--parts", "quality", "--output", str(tmp_path)])
+
+
 def test_a_command_that_fails() -> None:
     command = startup.Command("no program", ["no_program.py"], None)
     with pytest.raises(Failed, match=r"no_program\.py: .*No such file"):
