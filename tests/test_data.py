@@ -380,7 +380,7 @@ def test_worker_that_is_killed_is_one_line() -> None:
         list(data.checked(loader("Caught RuntimeError in DataLoader worker process 0: a mistake")))
 
 
-@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize("workers", [0, 1, 1 + (os.cpu_count() or 1)])
 def test_no_warning_and_no_hidden_randomness(photos: list[Path], workers: int) -> None:
     before = torch.get_rng_state()
     with warnings.catch_warnings():

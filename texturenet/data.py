@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -188,16 +188,22 @@ def batches(
             f"take a multiple of {world_size}, at least {world_size}"
         )
     share = batch_size // world_size
-    loader: DataLoader[Tensor | ValueError | PhotosAway] = DataLoader(
-        _Excusing(photos),
-        batch_sampler=_Steps(start_step * batch_size + rank * share, share, batch_size),
-        num_workers=workers,
-        collate_fn=_stack,
-        pin_memory=pin_memory,
-        worker_init_fn=_start_worker,
-        generator=torch.Generator(),  # else the loader would draw from, and so change, the global one
-    )
+    steps = _Steps(start_step * batch_size + rank * share, share, batch_size)
+    loader = Loader[Tensor](_Excusing(photos), workers, batch_sampler=steps, collate_fn=_stack, pin_memory=pin_memory)
     return checked(loader)
+
+
+class Loader(DataLoader[Batch | ValueError | PhotosAway]):
+    """torch's, with `workers` processes that leave Ctrl-C to the training; `options` are torch's."""
+
+    def __init__(self, dataset: Dataset[Any], workers: int, **options: Any) -> None:
+        # Without a generator of its own the loader would draw from, and so change, the global one.
+        super().__init__(
+            dataset, num_workers=workers, worker_init_fn=_start_worker, generator=torch.Generator(), **options
+        )
+
+    def check_worker_number_rationality(self) -> None:
+        """Torch warns of more workers than cores, twice. What counts is whether training waits, which is shown."""
 
 
 def _take_torchs_handler_off() -> None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -21,7 +20,7 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from texturenet import data, images
 from texturenet.files import find_images
@@ -114,15 +113,8 @@ def loaded(batches: Batches, first: int, last: int, workers: int) -> Iterator[tu
 
     Raises ValueError, and `data.ReaderDied` where one of these was killed.
     """
-    loader: DataLoader[tuple[Tensor, Tensor] | ValueError] = DataLoader(
-        batches,
-        batch_size=None,
-        sampler=range(first, last),
-        num_workers=workers,
-        worker_init_fn=_ignore_ctrl_c,
-        generator=torch.Generator(),  # else the loader would draw from, and so change, the global one
-    )
-    yield from data.checked(loader)
+    loader = data.Loader[tuple[Tensor, Tensor]](batches, workers, batch_size=None, sampler=range(first, last))
+    return data.checked(loader)
 
 
 def validation(pictures: Labelled, numbers: np.ndarray, batch_size: int, size: int) -> Iterator[tuple[Tensor, Tensor]]:
@@ -146,11 +138,6 @@ def _square(picture: Image.Image, size: int, side: float, x: float, y: float) ->
     left, top = x * (picture.width - side), y * (picture.height - side)
     box = (left, top, min(left + side, picture.width), min(top + side, picture.height))
     return picture.resize((size, size), Image.Resampling.BICUBIC, box=box)
-
-
-def _ignore_ctrl_c(worker: int) -> None:  # noqa: ARG001
-    # Ctrl-C reaches every process of the terminal; the parent alone acts on it, and ends the workers.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 # ----------------------------------------------------------------------------------------------------------- sources

@@ -73,6 +73,7 @@ def _run(flags: argparse.Namespace) -> None:
         monitor,
         pages,
         pretrainer,
+        torchfile,
     )
 
     pages.keep_heap()
@@ -109,7 +110,7 @@ def _run(flags: argparse.Namespace) -> None:
         log.close()
     encoder = classifier.fold(trained)
     classifier.normalise_activations(encoder, photos)
-    pretrainer.save(target, {name: value.half() for name, value in encoder.chain.state_dict().items()})
+    torchfile.write(target, {name: value.half() for name, value in encoder.chain.state_dict().items()})
     print(f"{target}: {target.stat().st_size / 1e6:.1f} MB; use it: train.py ... --perceptual_weights {target}")
 
 

@@ -23,7 +23,6 @@ from texturenet.adversarial import perturbed
 from texturenet.classifier import NAME, Classifier, unfold
 from texturenet.config import PretrainRecipe, to_plain
 from texturenet.devices import place, resolve_precision
-from texturenet.files import write_whole
 from texturenet.labelled import Labelled
 from texturenet.monitor import Listener, StepEvent
 from texturenet.perceptual import load_encoder
@@ -81,7 +80,7 @@ def train(
                 "optimizer": optimizer.state_dict(),
                 "scaler": scaler.state_dict(),
             }
-            save(path, fields)
+            torchfile.write(path, fields)
 
         if not resumed:
             keep(0)  # a folder that can't be written to is found now
@@ -170,11 +169,6 @@ def _groups(classifier: Classifier, recipe: PretrainRecipe) -> list[dict[str, An
         {"params": [value for value in parameters if value.ndim > 1], "weight_decay": recipe.weight_decay},
         {"params": [value for value in parameters if value.ndim == 1], "weight_decay": 0.0},
     ]
-
-
-def save(path: Path, fields: dict[str, Any]) -> None:
-    """Write a plain dict of tensors and numbers whole or not at all. Raises OSError naming the path."""
-    write_whole(path, torchfile.packed(fields))
 
 
 def load_run(path: Path, recipe: PretrainRecipe, pictures: Labelled) -> dict[str, Any] | None:

@@ -17,6 +17,8 @@ from typing import IO, Any
 
 import torch
 
+from texturenet.files import write_whole
+
 MAX_BYTES = 2**30  # VGG19's weights take 575 MB
 _PICKLES_OF_OLD = 5  # in a row, in the form of torch before 1.6: magic number, version, system, object, storages' keys
 _WEIGHTS = re.compile(
@@ -49,6 +51,11 @@ def read(path: Path) -> Any:
             reason = (str(error).splitlines() or [type(error).__name__])[0]
             raise ValueError(f"damaged, cut short, or no file of torch.save: {reason[:80]}") from None
     return content
+
+
+def write(path: Path, content: Any) -> None:
+    """Write such a file whole or not at all. Raises OSError naming the path."""
+    write_whole(path, packed(content))
 
 
 def packed(content: Any) -> memoryview:

@@ -14,7 +14,7 @@ from typing import Any
 from torch import Tensor
 from tqdm import tqdm
 
-from texturenet import files, torchfile
+from texturenet import torchfile
 from texturenet.ahead import ahead
 from texturenet.steady import Steady
 
@@ -91,7 +91,7 @@ def stylize(
         for _, (pts, frame) in group:
             yield pts, (steadied(frame, float(pts * clip.time_base)) if steady else paint(frame))
             bar.update()
-        _save(state_path, steadied.state())  # before the segment counts as done
+        torchfile.write(state_path, steadied.state())  # before the segment counts as done
 
     with (
         tqdm(total=clip.frames, initial=start, desc=source.name, unit="frame", dynamic_ncols=True) as bar,
@@ -119,7 +119,7 @@ class _Parts:
         job = {"made_of": made_of, "first": first.cpu()}
         if not _same(folder / "job.pt", job):
             self.remove()
-            _save(folder / "job.pt", job)
+            torchfile.write(folder / "job.pt", job)
         self.done = len(self.segments())
 
     def segment(self, number: int) -> Path:
@@ -135,10 +135,6 @@ class _Parts:
 
     def remove(self) -> None:
         shutil.rmtree(self._folder, ignore_errors=True)
-
-
-def _save(path: Path, content: dict[str, Any]) -> None:
-    files.write_whole(path, torchfile.packed(content))
 
 
 def _same(path: Path, job: dict[str, Any]) -> bool:
