@@ -192,9 +192,11 @@ DOORS: dict[str, set[str]] = {
         "processes",
     },
     "learner": {"config", "crops", "devices", "generators", "job", "losses", "monitor", "objective", "perceptual"},
+    "auditions": {"checkpoint", "data", "styles", "processes", "job", "learner", "monitor"},
     "keeper": {"config", "checkpoint", "job", "learner", "monitor"},
     "recovery": {"learner", "monitor"},
     "trainer": {
+        "auditions",
         "config",
         "crops",
         "images",
@@ -213,7 +215,7 @@ DOORS: dict[str, set[str]] = {
     "gui.texture": set(),
     "gui.desk": {"files", "gui.texture"},
     "gui.training": {"files", "styles"},
-    "gui.pace": {"config", "presets", "gui.training"},
+    "gui.pace": {"config", "presets", "styles", "auditions", "gui.training"},
     "gui.gallery": {"files", "images", "checkpoint", "styles", "stylizer", "gui.photos", "gui.uploads"},
     "gui.easel": {"files", "gatys", "judging", "pictures", "stylizer", "gui.uploads"},
     "gui.live_reference": {"images", "gatys", "judging", "presets", "gui.uploads"},
@@ -266,7 +268,7 @@ OWNERS = {
     "PIL": {"codec", "pixels", "images", "pictures", "data", "stylizer", "painting", "labelled"}
     | {"gui.uploads", "gui.texture", "gui.training", "gui.studio", "gui.gallery"},
     "tqdm": {"refining", "monitor", "reference", "matched", "synthesis", "learning", "ablation", "sweeps"}
-    | {"folders", "video"},
+    | {"auditions", "folders", "video"},
     "skimage": {"metrics", "artefacts"},
     "matplotlib": {"reference", "learning"},
     "onnx": {"export"},

@@ -183,8 +183,10 @@ def test_training_report() -> None:
     assert preset(None, TRAIN_PRESETS) == {}
 
 
-def test_the_preset_of_the_styles_that_ship_starts_from_one() -> None:
+def test_the_preset_of_the_styles_that_ship_can_start_from_each() -> None:
     recipe = Recipe(**preset("laptop", TRAIN_PRESETS))
-    fields = checkpoint.load(styles.find(recipe.start_from or ""))
-    assert (fields["generator"]["name"], fields["perceptual"]["name"]) == (recipe.generator, recipe.perceptual)
+    assert recipe.start_from == "auto"
+    for path in styles.shipped():
+        fields = checkpoint.load(path)
+        assert (fields["generator"]["name"], fields["perceptual"]["name"]) == (recipe.generator, recipe.perceptual)
     assert recipe.noise_range == (0.0, 3.0)

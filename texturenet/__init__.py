@@ -76,6 +76,7 @@ job                a training run before its first step: inputs checked, choices
 crops              how large the crops of each training step are
 objective          what a training step minimises: the loss, over a range of noise; diversity, stability
 learner            one step of Adam, and all that such a step changes
+auditions          which style a new one begins with
 keeper             the checkpoints of a run: the latest, the ones before, the best
 recovery           past a loss that is not finite, and to the end past a signal
 trainer            the training loop

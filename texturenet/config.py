@@ -95,7 +95,8 @@ class Recipe:
         None,
         "training",
         "style whose weights are begun with, a checkpoint or the name of one that ships: it knows photos already, and "
-        "a third of the steps will do; none: weights drawn from the seed (default: none)",
+        "a third of the steps will do; auto: of those that ship the one that learns this texture fastest, by a short "
+        "trial of each; none: weights drawn from the seed (default: none)",
     )
 
     generator: str = flag("pyramid", "generator", "network to train", GENERATORS)

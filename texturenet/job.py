@@ -45,7 +45,7 @@ class Job:
     resumed: dict[str, Any] | None  # fields of the checkpoint to go on from
     changes: list[dict[str, Any]]  # of the recipe on the way, see checkpoint.py
     processes: Processes
-    start_weights: dict[str, Tensor] | None = None  # of another style, for a new run to begin with
+    start_weights: dict[str, Tensor] | None = None  # of another style, for a new run to begin with; see auditions.py
     started_from: dict[str, Any] | None = None  # see checkpoint.py
 
     @property
@@ -110,7 +110,10 @@ def prepare(
         recipe_given = {name: value for name, value in recipe_given.items() if name != "perceptual"}
     if recipe_given.get("start_from") == "none":
         recipe_given = recipe_given | {"start_from": None}
-    start = None if resumed or not recipe_given.get("start_from") else _start(recipe_given, data_dir is not None)
+    if resumed and recipe_given.get("start_from") == "auto":  # whichever it was
+        recipe_given = {name: value for name, value in recipe_given.items() if name != "start_from"}
+    named = recipe_given.get("start_from")
+    start = None if resumed or named in (None, "auto") else beginning(named, recipe_given, data_dir is not None)
     if start:
         recipe_given = recipe_given | start["shape"]
     recipe = replace(before, **recipe_given)
@@ -228,12 +231,14 @@ def _require_usable(recipe: Recipe) -> None:
         raise ValueError(f"--{trouble}")
 
 
-def _start(recipe_given: dict[str, Any], with_photos: bool) -> dict[str, Any]:
-    """The weights that a new run begins with, the recipe's fields that they fit, and `started_from` of checkpoint.py.
+def beginning(style: Path | str, recipe_given: dict[str, Any], with_photos: bool) -> dict[str, Any]:
+    """The "weights" that a new run begins with, the recipe's "shape" that they fit, and checkpoint.py's "started_from".
 
+    style         a checkpoint, or the name of one that ships
+    recipe_given  the fields of the shape that were asked for; None for one that was not
     Raises ValueError where the run could not begin with them.
     """
-    path = styles.find(recipe_given["start_from"])
+    path = styles.find(style)
     found = checkpoint.load(path)
     checkpoint.build_generator(found)  # whose weights fit it
     options = dict(found["generator"]["options"])

@@ -22,7 +22,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from texturenet import crops, data, images, supply
+from texturenet import auditions, crops, data, images, supply
 from texturenet.config import Recipe
 from texturenet.generators import Generator, make_noise
 from texturenet.job import Job
@@ -39,6 +39,7 @@ def train(job: Job, listeners: Sequence[Listener] = ()) -> Path:
     not help, and OutOfMemory (the last checkpoint is kept); PhotosAway and ReaderDied (the state is saved first);
     ProcessLost (go on from the last checkpoint); OSError where the last checkpoint can't be written.
     """
+    job = auditions.begun(job)
     learner = Learner(job)
     keeper = Keeper(job, learner)
     rollback = Rollback(learner, job.path)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from texturenet import auditions, styles
 from texturenet.config import Recipe, add_flags, given
 from texturenet.gui.training import TRAIN, Order
 from texturenet.presets import TRAIN_PRESETS
@@ -96,6 +97,9 @@ class Speed:
         """The time that a whole training takes."""
         known = DEFAULTS | flags
         pixels = known["iterations"] * known["batch_size"] * known["image_size"] ** 2
+        if known["start_from"] == "auto":
+            side = min(auditions.SIDE, known["image_size"])
+            pixels += len(styles.shipped()) * auditions.steps_of(known["iterations"]) * side**2
         return float(self.startup + pixels / self.pixels_per_second)
 
     @property
