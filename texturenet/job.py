@@ -106,12 +106,10 @@ def prepare(
     for folder in (run.checkpoint_dir, run.run_dir):
         require_writable(folder)
     before = from_plain(Recipe, resumed["recipe"]) if resumed else Recipe()
-    if resumed and recipe_given.get("perceptual") == "auto":  # whatever it was
-        recipe_given = {name: value for name, value in recipe_given.items() if name != "perceptual"}
+    if resumed:  # perceptual and start_from: whatever they were
+        recipe_given = {name: value for name, value in recipe_given.items() if value != "auto"}
     if recipe_given.get("start_from") == "none":
         recipe_given = recipe_given | {"start_from": None}
-    if resumed and recipe_given.get("start_from") == "auto":  # whichever it was
-        recipe_given = {name: value for name, value in recipe_given.items() if name != "start_from"}
     named = recipe_given.get("start_from")
     start = None if resumed or named in (None, "auto") else beginning(named, recipe_given, data_dir is not None)
     if start:
