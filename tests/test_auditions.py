@@ -76,6 +76,15 @@ def test_runs_of_the_users_own_are_left_out(shop: Path, tmp_path: Path, texture_
     assert begun.started_from is not None and begun.started_from["name"] == "fitting"
 
 
+def test_a_damaged_style_is_told(
+    shop: Path, tmp_path: Path, texture_path: Path, photo_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (shop / "awry.pt").write_bytes(b"PK nothing more")
+    begun = auditions.begun(job(tmp_path, texture_path, photo_dir, AUTO))
+    assert begun.started_from is not None and begun.started_from["name"] == "fitting"
+    assert f"left out of the trials: {shop / 'awry.pt'}" in capsys.readouterr().err
+
+
 def test_a_texture_alone_begins_with_a_texture(shop: Path, tmp_path: Path, texture_path: Path) -> None:
     learned = train(job(tmp_path, texture_path, None, {"iterations": 2}, name="plain"))
     ships(learned, shop / "textures", "plain")

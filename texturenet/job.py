@@ -319,13 +319,14 @@ def _told_name(name: str, run: Run, say: Callable[[str], None]) -> str:
     """
     if run.name is not None:
         return name
-    told = next(each for each in _names(name) if not _paints_alone(run.checkpoint_dir / f"{each}.pt"))
+    told = next(each for each in _names(name) if not paints_alone(run.checkpoint_dir / f"{each}.pt"))
     if told != name:
         say(f"{run.checkpoint_dir / name}.pt was made for stylizing alone: the run is called {told}")
     return told
 
 
-def _paints_alone(path: Path) -> bool:
+def paints_alone(path: Path) -> bool:
+    """Whether there is a style that was made for stylizing alone, as those that ship, and no run's that goes on."""
     return path.exists() and "training" not in checkpoint.load(path)
 
 
