@@ -177,7 +177,7 @@ DOORS: dict[str, set[str]] = {
         "torchfile",
     },
     "processes": set(),
-    "supply": {"data", "monitor", "processes"},
+    "supply": {"crops", "data", "job", "monitor", "processes"},
     "job": {
         "files",
         "config",
@@ -192,7 +192,7 @@ DOORS: dict[str, set[str]] = {
         "processes",
     },
     "learner": {"config", "crops", "devices", "generators", "job", "losses", "monitor", "objective", "perceptual"},
-    "auditions": {"checkpoint", "data", "styles", "processes", "job", "learner", "monitor"},
+    "auditions": {"checkpoint", "styles", "supply", "processes", "job", "learner", "monitor"},
     "keeper": {"config", "checkpoint", "job", "learner", "monitor"},
     "recovery": {"learner", "monitor"},
     "trainer": {
@@ -200,7 +200,6 @@ DOORS: dict[str, set[str]] = {
         "config",
         "crops",
         "images",
-        "data",
         "supply",
         "generators",
         "job",

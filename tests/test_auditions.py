@@ -1,5 +1,6 @@
 """`--start_from auto`: the style that does best goes on, and the run is the one that naming it would have been."""
 
+import threading
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -107,3 +108,17 @@ def test_noise_at_the_scales_of_the_one_that_is_begun_with(
 
 def test_steps_of_a_trial() -> None:
     assert [auditions.steps_of(run) for run in (1, 30, 900, 50_000)] == [1, 2, 60, 60]
+
+
+@pytest.mark.usefixtures("shop")
+def test_photos_that_are_away_for_a_while_are_waited_for(
+    tmp_path: Path, texture_path: Path, photo_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    prepared = job(tmp_path, texture_path, photo_dir, AUTO)
+    elsewhere = photo_dir.rename(photo_dir.with_name("elsewhere"))
+    back = threading.Timer(0.5, elsewhere.rename, [photo_dir])
+    back.start()
+    begun = auditions.begun(prepared)
+    back.join()
+    assert begun.started_from is not None and begun.started_from["name"] == "fitting"
+    assert "the photos are back after 1 s" in capsys.readouterr().err

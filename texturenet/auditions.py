@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from texturenet import data, styles
+from texturenet import styles, supply
 from texturenet.checkpoint import CheckpointError
 from texturenet.job import SHAPES, Job, beginning, paints_alone
 from texturenet.learner import Learner
@@ -35,7 +35,7 @@ def begun(job: Job) -> Job:
     """The job with the weights of the style that does best, which its checkpoint will name; others as they are.
 
     Which one is announced. Where none that ships fits the network, weights are drawn, which is said too.
-    Raises OutOfMemory, and what `data.batches` raises.
+    Raises OutOfMemory, and what `supply.batches` raises.
     """
     if job.recipe.start_from != "auto" or job.resumed:
         return job
@@ -46,7 +46,7 @@ def begun(job: Job) -> Job:
         return replace(job, recipe=replace(job.recipe, start_from=None))
     steps = steps_of(job.recipe.iterations)
     trial = _trial(job, steps)
-    photos = _photos(trial)
+    photos = list(islice(supply.of_job(trial), steps))  # the same for each
     with tqdm(
         total=len(found) * steps, desc="begin with", unit="step", leave=False, disable=job.processes.rank > 0
     ) as bar:
@@ -95,16 +95,7 @@ def _trial(job: Job, steps: int) -> Job:
         diversity_weight=0.0,
         stability_weight=0.0,
     )
-    return replace(job, recipe=recipe, processes=ALONE)
-
-
-def _photos(trial: Job) -> list[Tensor | None]:
-    """(1, 3, S, S) in [0, 1] on the device for each step, or Nones for a texture alone."""
-    recipe = trial.recipe
-    if not trial.photos:
-        return [None] * recipe.iterations
-    drawn = data.Photos(trial.photos, recipe.image_size, recipe.seed)
-    return [batch.to(trial.device).float() / 255 for batch in islice(data.batches(drawn, 1), recipe.iterations)]
+    return replace(job, recipe=recipe, run=replace(job.run, workers=0), processes=ALONE)
 
 
 def _loss(trial: Job, photos: list[Tensor | None], bar: Any) -> Tensor:

@@ -9,15 +9,40 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 
+import torch
 from torch import Tensor
 
-from texturenet import data
+from texturenet import crops, data
+from texturenet.job import Job
 from texturenet.monitor import notice
 from texturenet.processes import ALONE, Processes
 
 RESTARTS = 10  # times in a run that killed readers are replaced
 LONGEST_PAUSE = 60.0  # seconds between two looks for photos that are away; doubled up to it from 1
 GLANCE = 0.2  # seconds between two looks for a signal
+
+
+def of_job(job: Job, start_step: int = 0, stopping: Callable[[], object] = lambda: False) -> Iterator[Tensor | None]:
+    """Endless (B, 3, S, S) batches in [0, 1] on the job's device, of this process's share; Nones for a texture alone.
+
+    stopping, and what is raised: see `batches`
+    """
+    recipe, run = job.recipe, job.run
+    if not job.photos:
+        while True:
+            yield None
+    first = (crops.small_steps(recipe) * recipe.batch_size, crops.side(recipe, 0))
+    photos = data.Photos(job.photos, recipe.image_size, recipe.seed, first)
+    cuda = job.device.type == "cuda"
+    try:
+        for batch in batches(
+            photos, recipe.batch_size, start_step, run.workers, cuda, job.processes, 60 * run.patience, stopping
+        ):
+            batch = batch.to(job.device, non_blocking=cuda).float().div_(255)
+            yield batch.contiguous(memory_format=torch.channels_last) if cuda else batch
+    finally:
+        if photos.unreadable > data.REPORTS:
+            notice(f"{photos.unreadable} of {len(photos.paths)} photos could not be read; others took their places")
 
 
 def batches(

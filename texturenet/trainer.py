@@ -16,13 +16,13 @@ import math
 import signal
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from texturenet import auditions, crops, data, images, supply
+from texturenet import auditions, crops, images, supply
 from texturenet.config import Recipe
 from texturenet.generators import Generator, make_noise
 from texturenet.job import Job
@@ -66,7 +66,7 @@ def _take_steps(
         learner.seconds, since = learner.seconds + now - since, now
         keeper.save(losses, required)
 
-    photos = _photo_batches(job, learner.steps, lambda: caught)
+    photos = supply.of_job(job, learner.steps, lambda: caught)
     while True:
         try:
             with meter.waiting():
@@ -116,26 +116,6 @@ def _read(terms: dict[str, Tensor], learner: Learner) -> dict[str, float]:
         what = layers or ("the loss" if broken else "a weight")
         raise NonFiniteLoss(f"step {learner.steps}: {what} is not a finite number")
     return losses
-
-
-def _photo_batches(job: Job, start_step: int, stopping: Callable[[], object]) -> Iterator[Tensor | None]:
-    """Endless (B, 3, S, S) batches in [0, 1] on the device, or Nones for a texture alone."""
-    recipe, run = job.recipe, job.run
-    if not job.photos:
-        while True:
-            yield None
-    first = (crops.small_steps(recipe) * recipe.batch_size, crops.side(recipe, 0))
-    photos = data.Photos(job.photos, recipe.image_size, recipe.seed, first)
-    cuda = job.device.type == "cuda"
-    try:
-        for batch in supply.batches(
-            photos, recipe.batch_size, start_step, run.workers, cuda, job.processes, 60 * run.patience, stopping
-        ):
-            batch = batch.to(job.device, non_blocking=cuda).float().div_(255)
-            yield batch.contiguous(memory_format=torch.channels_last) if cuda else batch
-    finally:
-        if photos.unreadable > data.REPORTS:
-            notice(f"{photos.unreadable} of {len(photos.paths)} photos could not be read; others took their places")
 
 
 def _preview(job: Job, generator: Generator, step: int, listeners: Sequence[Listener]) -> None:
