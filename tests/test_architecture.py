@@ -193,7 +193,7 @@ DOORS: dict[str, set[str]] = {
     },
     "learner": {"config", "crops", "devices", "generators", "job", "losses", "monitor", "objective", "perceptual"},
     "auditions": {"checkpoint", "styles", "supply", "processes", "job", "learner", "monitor"},
-    "keeper": {"config", "checkpoint", "job", "learner", "monitor"},
+    "keeper": {"config", "checkpoint", "files", "job", "learner", "monitor"},
     "recovery": {"learner", "monitor"},
     "trainer": {
         "auditions",

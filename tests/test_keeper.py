@@ -1,3 +1,4 @@
+import contextlib
 import os
 import resource
 import signal
@@ -11,6 +12,7 @@ import torch
 from test_trainer import job
 
 from texturenet import checkpoint, keeper
+from texturenet.files import write_whole
 from texturenet.keeper import Keeper
 from texturenet.learner import Learner
 from texturenet.processes import Processes
@@ -117,7 +119,7 @@ def test_full_disk_is_said_once_and_the_save_is_owed(
         save(learner, kept, 20, 4.0)
         save(learner, kept, 30, 4.0)
         assert kept.owed
-        with pytest.raises(OSError, match=r"can't write .*s.pt: File too large; .* was there is untouched"):
+        with pytest.raises(OSError, match=r"s.pt: could not be saved: File too large; .* was there is untouched"):
             save(learner, kept, 40, 4.0, required=True)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
@@ -127,7 +129,11 @@ def test_full_disk_is_said_once_and_the_save_is_owed(
     assert not kept.owed
     assert checkpoint.load(path)["step"] == 50
     full, again = capsys.readouterr().err.splitlines()
-    assert "step 20: can't write" in full and "training goes on, and saves as soon as it can" in full
+    assert (
+        "s.pt: could not be saved" in full
+        and full.startswith("step 20: ")
+        and "training goes on, and saves as soon as it can" in full
+    )
     assert again == f"step 50: saved {path} again"
 
 
@@ -144,16 +150,24 @@ def test_only_the_first_process_saves(places: Any, tmp_path: Path) -> None:
     assert names(tmp_path / "checkpoints") == []
 
 
-def test_what_a_killed_save_left_is_swept_away(places: Any, tmp_path: Path) -> None:
-    (tmp_path / "checkpoints").mkdir()
-    (tmp_path / "checkpoints" / ".s.pt.123.part").write_bytes(b"half")
-    (tmp_path / "checkpoints" / ".other.pt.123.part").write_bytes(b"half")
+def test_what_a_killed_save_left_is_swept_away(places: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Killed(BaseException):
+        pass
+
+    def killed(_file: int) -> None:
+        raise Killed
+
+    folder = tmp_path / "checkpoints"
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", killed)
+        patched.setattr(Path, "unlink", lambda *_args, **_options: None)
+        for name in ("s", "other", "s1", "s[1]"):
+            with contextlib.suppress(Killed):
+                write_whole(folder / f"{name}.pt", b"half")
+    assert [left.rsplit(".", 2)[0] for left in names(folder)] == [".other.pt", ".s.pt", ".s1.pt", ".s[1].pt"]
     places()
-    assert names(tmp_path / "checkpoints") == [".other.pt.123.part"]
-    (tmp_path / "checkpoints" / ".s1.pt.9.part").write_bytes(b"half")
-    (tmp_path / "checkpoints" / ".s[1].pt.9.part").write_bytes(b"half")
     places(name="s[1]")  # which is no pattern
-    assert names(tmp_path / "checkpoints") == [".other.pt.123.part", ".s1.pt.9.part"]
+    assert [left.rsplit(".", 2)[0] for left in names(folder)] == [".other.pt", ".s1.pt"]
 
 
 def test_killed_at_any_moment_every_checkpoint_is_whole(places: Any, tmp_path: Path) -> None:

@@ -24,8 +24,6 @@ never code. Its fields:
 
 from __future__ import annotations
 
-import contextlib
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -99,37 +97,16 @@ class CheckpointError(ValueError):
 
 
 def save(path: Path, **fields: Any) -> None:
-    """Write a checkpoint whole or not at all: to a new file beside it, flushed to the disk, then renamed over it.
+    """Write a checkpoint whole or not at all, see `files.write_whole`.
 
     Raises OSError naming the path; what was there before is then still there.
     """
     missing = [name for name in _REQUIRED if name not in fields]
     assert not missing, missing
-    content = torchfile.packed(_on_cpu(fields) | {"format": FORMAT, "version": VERSION})
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-        _flush_folder(path.parent)
+        torchfile.write(path, _on_cpu(fields) | {"format": FORMAT, "version": VERSION})
     except OSError as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
-        kept = "; the checkpoint that was there is untouched" if path.exists() else ""
-        raise OSError(f"can't write {path}: {error.strerror or error}{kept}") from error
-
-
-def _flush_folder(folder: Path) -> None:
-    """A rename outlives a power cut once its folder is on the disk; some file systems can't be asked for that."""
-    with contextlib.suppress(OSError):
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+        raise OSError(f"{error}{'; the checkpoint that was there is untouched' if path.exists() else ''}") from error
 
 
 def load(path: Path) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import hashlib
 import os
 import re
@@ -15,6 +16,7 @@ SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".ppm", ".pgm", ".pbm"}
     | {".jp2", ".avif", ".tga", ".heic", ".heif"}
 )
+_UNFINISHED = ".tmp"
 
 
 class ImageError(ValueError):
@@ -70,8 +72,7 @@ def write_whole(path: Path, content: bytes | memoryview) -> None:
     Missing folders are made. Raises OSError (one line with the path) when the disk refuses.
     """
     target = Path(os.path.realpath(path))  # a link stays a link: its file is replaced
-    begin = target.name.encode(errors="ignore")[:100].decode(errors="ignore")  # names end at 255 bytes
-    temporary = target.with_name(f".{begin}.{secrets.token_hex(4)}.tmp")
+    temporary = target.with_name(f".{_short(target)}.{secrets.token_hex(4)}{_UNFINISHED}")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with temporary.open("xb") as file:
@@ -79,11 +80,32 @@ def write_whole(path: Path, content: bytes | memoryview) -> None:
             file.flush()
             os.fsync(file.fileno())  # else a crash of the machine may leave the new name on an empty file
         temporary.replace(target)
+        _flush_folder(target.parent)
     except OSError as error:
         raise OSError(f"{path}: could not be saved: {error.strerror or error}") from error
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink()
+
+
+def unfinished(path: Path) -> list[Path]:
+    """What `write_whole` left of a file when its process was killed."""
+    target = Path(os.path.realpath(path))
+    return list(target.parent.glob(f".{glob.escape(_short(target))}.{'[0-9a-f]' * 8}{_UNFINISHED}"))
+
+
+def _short(path: Path) -> str:
+    return path.name.encode(errors="ignore")[:100].decode(errors="ignore")  # names end at 255 bytes
+
+
+def _flush_folder(folder: Path) -> None:
+    """A rename outlives a power cut once its folder is on the disk; some file systems can't be asked for that."""
+    with contextlib.suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
 
 
 def require_writable(folder: Path) -> None:

@@ -7,7 +7,6 @@ what was the latest once (copies where the file system has no links): they cost 
 from __future__ import annotations
 
 import contextlib
-import glob
 import os
 import shutil
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ from pathlib import Path
 
 from texturenet import checkpoint
 from texturenet.config import to_plain
+from texturenet.files import unfinished
 from texturenet.job import Job, fingerprint, texture_pixels
 from texturenet.learner import Learner
 from texturenet.monitor import notice
@@ -55,8 +55,7 @@ class Keeper:
         self._texture, self._photos = texture_pixels(job.texture), fingerprint(job.photos)
         self.owed = False
         if job.processes.rank == 0:
-            # By a run that was killed while it saved.
-            for left in job.path.parent.glob(f".{glob.escape(job.path.name)}.*.part"):
+            for left in unfinished(job.path):  # by a run that was killed while it saved
                 left.unlink(missing_ok=True)
 
     def save(self, losses: dict[str, float], required: bool = False) -> None:
