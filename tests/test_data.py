@@ -264,6 +264,25 @@ def test_crops_move_zoom_and_are_mirrored_half_the_time(tmp_path: Path) -> None:
     assert centres.max() > 0.58
 
 
+def test_color_jitter_is_as_far_as_it_says(tmp_path: Path) -> None:
+    Image.new("RGB", (60, 40), (100, 100, 100)).save(tmp_path / "a.png")  # a grey that brightness alone can change
+    photos = Photos([tmp_path / "a.png"], 16, color_jitter=0.7)
+    pictures = torch.stack([photos[n] for n in range(200)])
+    assert torch.equal(pictures, torch.stack([photos[n] for n in range(200)]))
+    light = pictures.float().mean((1, 2, 3)) / 100
+    assert 0.6 < light.min() < 0.65 and 1.55 < light.max() < 1.63
+
+
+def test_color_jitter_leaves_the_crop_where_it_is(tmp_path: Path) -> None:
+    edge = torch.zeros(1, 3, 80, 80)
+    edge[..., 40:] = 0.5
+    images.save_image(edge, tmp_path / "a.png")
+    plain, jittered = (Photos([tmp_path / "a.png"], 32, color_jitter=jitter) for jitter in (0.0, 0.7))
+    places = [[int(photos[n][0, 0].float().diff().abs().argmax()) for n in range(20)] for photos in (plain, jittered)]
+    assert max(abs(one - other) for one, other in zip(*places, strict=True)) <= 1  # the edge is two pixels wide
+    assert max(places[0]) - min(places[0]) > 5
+
+
 def test_bad_numbers(photos: list[Path]) -> None:
     for paths, size, seed in (([], 16, 0), (photos, 0, 0), (photos, 16, -1)):
         with pytest.raises(ValueError, match="needs a photo"):

@@ -177,6 +177,7 @@ def test_the_texture_at_another_size_is_the_same_one(
         ({"scales": 13}, "--scales is not between 1 and 12"),
         ({"noise_factor": 1e6}, "--noise_factor is not below 1e"),
         ({"noise_factor": 0.0, "noise_range": (0.0, 2.0)}, "--noise_factor 0 with a noise_range: .* above 0"),
+        ({"color_jitter": 9.0}, "--color_jitter 9: .* give 3 at most"),
         ({"learning_rate": 0.0}, "--learning_rate 0: give a step size above 0"),
     ],
 )

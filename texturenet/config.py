@@ -17,6 +17,7 @@ from types import UnionType
 from typing import Any
 
 MOST_NOISE = 1e6  # that a noise_factor stays below
+MOST_JITTER = 3.0  # powers of two; beyond it crops are black or white
 
 GENERATORS = ("pyramid", "residual")
 PERCEPTUAL = ("auto", "vgg19", "vgg16", "resnet18", "squeezenet1_1", "lite")
@@ -76,6 +77,13 @@ class Recipe:
         "side of the crops of the first three fifths of the steps, px, smaller than --image_size: many steps in little "
         "time, as weights drawn at random need them (default: all are of --image_size)",
         least=32,
+    )
+    color_jitter: float = flag(
+        0.0,
+        "training",
+        "how far brightness, contrast and saturation of each crop are moved at random, in powers of two: 0.7 is from "
+        "0.6 to 1.6 times; so that photos unlike the few hundred of a small folder are painted well too",
+        least=0,
     )
     style_size: int = flag(
         256,

@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageEnhance
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
@@ -26,6 +26,7 @@ from texturenet import images
 from texturenet.files import SUFFIXES, ImageError, find_images
 
 Batch = TypeVar("Batch")
+JITTERED = (ImageEnhance.Brightness, ImageEnhance.Contrast, ImageEnhance.Color)
 MAX_ZOOM = 1.5  # the crop is taken after the shorter side was made 1 to this many times as long as the crop
 TRIES = 10  # photos in a row that may be unreadable before the run gives up
 REPORTS = 5  # unreadable photos that are named, in summaries and in the middle of a run
@@ -96,14 +97,23 @@ class Photos(Dataset[Tensor]):
     them mirrored; smaller photos are enlarged. A photo that cannot be read gives way to the next of its epoch. Where
     the photos are away all at once, none takes the place of another: PhotosAway is raised.
 
-    first  (count, side) of the first items, crops of that side in place of `size`
+    first         (count, side) of the first items, crops of that side in place of `size`
+    color_jitter  brightness, contrast and saturation of each crop are multiplied by 2 to powers drawn uniformly from
+                  plus and minus so much
     """
 
-    def __init__(self, paths: Sequence[Path], size: int, seed: int = 0, first: tuple[int, int] = (0, 0)) -> None:
+    def __init__(
+        self,
+        paths: Sequence[Path],
+        size: int,
+        seed: int = 0,
+        first: tuple[int, int] = (0, 0),
+        color_jitter: float = 0.0,
+    ) -> None:
         if not paths or size < 1 or seed < 0:
             raise ValueError(f"{len(paths)} photos, size {size}, seed {seed}: needs a photo, size >= 1 and seed >= 0")
         self.paths = list(paths)
-        self.size, self.first = size, first
+        self.size, self.first, self.color_jitter = size, first, color_jitter
         self.seed = seed
         self._order: tuple[int, Tensor] = (-1, torch.empty(0))  # the epoch drawn last, and its permutation (N,)
         # In shared memory, so that a broken file is reported by one worker and not by each.
@@ -154,6 +164,10 @@ class Photos(Dataset[Tensor]):
         left, top = draw[1] * (photo.width - window), draw[2] * (photo.height - window)
         box = (left, top, min(left + window, photo.width), min(top + window, photo.height))
         crop = photo.resize((size, size), Image.Resampling.BICUBIC, box=box)
+        if self.color_jitter:
+            powers = np.random.default_rng(_mix(self.seed, 2, n)).uniform(-1, 1, 3) * self.color_jitter
+            for enhance, power in zip(JITTERED, powers.tolist(), strict=True):
+                crop = enhance(crop).enhance(2**power)
         return images.to_uint8(crop.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if draw[3] < 0.5 else crop)
 
     def _report(self, photo: int, error: ImageError) -> None:

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from texturenet import checkpoint, crops, data, images, styles
-from texturenet.config import MOST_NOISE, Recipe, Run, from_plain, to_plain
+from texturenet.config import MOST_JITTER, MOST_NOISE, Recipe, Run, from_plain, to_plain
 from texturenet.devices import resolve_precision
 from texturenet.files import is_plain_name, require_writable, sha256
 from texturenet.perceptual import Encoder, load_encoder
@@ -225,6 +225,8 @@ def _require_usable(recipe: Recipe) -> None:
         trouble = f"learning_rate {recipe.learning_rate:g}: give a step size above 0"
     if trouble is None and recipe.noise_range and not recipe.noise_factor:
         trouble = "noise_factor 0 with a noise_range: style weights follow their ratio; give a factor above 0"
+    if trouble is None and not recipe.color_jitter <= MOST_JITTER:
+        trouble = f"color_jitter {recipe.color_jitter:g}: crops are black or white; give {MOST_JITTER:g} at most"
     if trouble is not None:
         raise ValueError(f"--{trouble}")
 

@@ -32,7 +32,7 @@ def of_job(job: Job, start_step: int = 0, stopping: Callable[[], object] = lambd
         while True:
             yield None
     first = (crops.small_steps(recipe) * recipe.batch_size, crops.side(recipe, 0))
-    photos = data.Photos(job.photos, recipe.image_size, recipe.seed, first)
+    photos = data.Photos(job.photos, recipe.image_size, recipe.seed, first, recipe.color_jitter)
     cuda = job.device.type == "cuda"
     try:
         for batch in batches(
