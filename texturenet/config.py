@@ -82,7 +82,7 @@ class Recipe:
         0.0,
         "training",
         "how far brightness, contrast and saturation of each crop are moved at random, in powers of two: 0.7 is from "
-        "0.6 to 1.6 times; so that photos unlike the few hundred of a small folder are painted well too",
+        "0.6 to 1.6 times",
         least=0,
     )
     style_size: int = flag(

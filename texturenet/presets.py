@@ -289,7 +289,6 @@ TRAIN_PRESETS: dict[str, dict[str, Any]] = {
         "iterations": 900,
         "batch_size": 1,
         "image_size": 256,
-        "color_jitter": 0.7,  # worth a per cent of the loss on other photos than a few hundred (docs/experiments.md)
         "style_size": 256,
         **_OF_SHIPPED_STYLES,
         "tv_weight": 1.0,
