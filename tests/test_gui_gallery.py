@@ -29,8 +29,9 @@ def test_the_shipped_style(gallery: Gallery) -> None:
     assert card.thumbnail.startswith("data:image/jpeg;base64,")
     assert card.texture is not None
     assert card.texture.size == (256, 256)
-    assert card.facts["Steps"] == f"{checkpoint.load(styles.find('mosaic'))['step']:,}"
-    assert card.facts["Photos"] == "157"
+    fields = checkpoint.load(styles.find("mosaic"))
+    assert card.facts["Steps"] == f"{fields['step']:,}"
+    assert card.facts["Photos"] == f"{fields['photos']['count']:,}"
     assert card.facts["Network"] == "pyramid, judged by lite"
 
 
