@@ -129,11 +129,8 @@ def test_full_disk_is_said_once_and_the_save_is_owed(
     assert not kept.owed
     assert checkpoint.load(path)["step"] == 50
     full, again = capsys.readouterr().err.splitlines()
-    assert (
-        "s.pt: could not be saved" in full
-        and full.startswith("step 20: ")
-        and "training goes on, and saves as soon as it can" in full
-    )
+    assert full.startswith("step 20: ") and "s.pt: could not be saved" in full
+    assert "training goes on, and saves as soon as it can" in full
     assert again == f"step 50: saved {path} again"
 
 

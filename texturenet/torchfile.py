@@ -55,14 +55,9 @@ def read(path: Path) -> Any:
 
 def write(path: Path, content: Any) -> None:
     """Write such a file whole or not at all. Raises OSError naming the path."""
-    write_whole(path, packed(content))
-
-
-def packed(content: Any) -> memoryview:
-    """The bytes of such a file, for a writer of ours: torch's turns a full disk into an error that does not say so."""
-    buffer = io.BytesIO()
+    buffer = io.BytesIO()  # torch's own writer turns a full disk into an error that does not say so
     torch.save(content, buffer)
-    return buffer.getbuffer()
+    write_whole(path, buffer.getbuffer())
 
 
 def _named_types(file: IO[bytes]) -> set[str]:
