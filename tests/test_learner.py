@@ -1,3 +1,4 @@
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -91,16 +92,36 @@ def test_other_errors_are_not_taken_for_a_full_memory(tmp_path: Path, texture_pa
         learner(tmp_path, texture_path, photo_dir, {}).step(picture(32, 48, batch=4))
 
 
-def test_restored_state_takes_the_same_step(photo: Tensor, tmp_path: Path, texture_path: Path, photo_dir: Path) -> None:
-    one = learner(tmp_path, texture_path, photo_dir, {})
+@pytest.mark.parametrize("optimizer", ["adam", "muon"])
+def test_restored_state_takes_the_same_step(
+    optimizer: str, photo: Tensor, tmp_path: Path, texture_path: Path, photo_dir: Path
+) -> None:
+    one = learner(tmp_path, texture_path, photo_dir, {"optimizer": optimizer})
     one.step(photo)
-    state = {"weights": one.generator.state_dict(), "step": one.steps, **one.training()}
-    other = learner(tmp_path, texture_path, photo_dir, {"seed": 7})
+    state = deepcopy({"weights": one.generator.state_dict(), "step": one.steps, **one.training()})
+    other = learner(tmp_path, texture_path, photo_dir, {"seed": 7, "optimizer": optimizer})
     other.recipe = one.recipe
     other.objective.recipe = one.recipe
     other.restore(state)
     assert {k: v.item() for k, v in one.step(photo).items()} == {k: v.item() for k, v in other.step(photo).items()}
     assert other.smoothed is not None and torch.equal(other.smoothed, one.smoothed)  # type: ignore[arg-type]
+    for mine, its in zip(one.generator.parameters(), other.generator.parameters(), strict=True):
+        assert torch.equal(mine, its)
+
+
+@pytest.mark.parametrize("generator", ["pyramid", "residual"])
+def test_each_weight_is_one_optimizers(generator: str, tmp_path: Path, texture_path: Path, photo_dir: Path) -> None:
+    """Muon has the convolutions that a norm follows; the last one, whose size is the picture's contrast, is Adam's."""
+    one = learner(tmp_path, texture_path, photo_dir, {"generator": generator, "width": 4, "optimizer": "muon"})
+    named = dict(one.generator.named_parameters())
+    names = {id(weight): name for name, weight in named.items()}
+    taken = {
+        key: {names[id(weight)] for group in optimizer.param_groups for weight in group["params"]}
+        for key, optimizer in one.optimizers.items()
+    }
+    assert taken["muon"] | taken["optimizer"] == set(named) and not taken["muon"] & taken["optimizer"]
+    assert {name for name in taken["optimizer"] if named[name].ndim == 4} <= {"to_rgb.weight", "light.mix.weight"}
+    assert all(named[name].ndim == 4 for name in taken["muon"])
 
 
 def test_a_run_goes_on_in_another_precision(tmp_path: Path, texture_path: Path, photo_dir: Path) -> None:
@@ -150,4 +171,4 @@ def test_a_step_is_fused_as_this_device_has_it(tmp_path: Path, texture_path: Pat
     for group in state["optimizer"]["param_groups"]:
         group["fused"] = None
     one.restore(state)
-    assert [group["fused"] for group in one.optimizer.param_groups] == [True]
+    assert [group["fused"] for group in one.optimizers["optimizer"].param_groups] == [True]

@@ -75,7 +75,8 @@ supply             photos for the loop, past a disk that is away and readers tha
 job                a training run before its first step: inputs checked, choices made
 crops              how large the crops of each training step are
 objective          what a training step minimises: the loss, over a range of noise; diversity, stability
-learner            one step of Adam, and all that such a step changes
+muon               steps for the weights of convolutions that count every direction alike
+learner            one step of the optimizer, and all that such a step changes
 auditions          which style a new one begins with
 keeper             the checkpoints of a run: the latest, the ones before, the best
 recovery           past a loss that is not finite, and to the end past a signal

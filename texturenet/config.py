@@ -91,12 +91,18 @@ class Recipe:
         "longer side at which the texture is shown to the loss, px: the larger, the larger the strokes",
         least=16,
     )
+    optimizer: str = flag(
+        "adam",
+        "training",
+        "adam, as in the papers; muon: each convolution's step is orthogonalised, and half as many steps get as far",
+        ("adam", "muon"),
+    )
     learning_rate: float = flag(
         # Ulyanov et al. 2017 (texture_nets train.lua) have 1e-3 for 50,000 steps of one photo; a short run of larger
         # steps that end at zero gets further in the same time.
         5e-3,
         "training",
-        "Adam's first step size; falls to zero over the iterations along a cosine",
+        "first step size; falls to zero over the iterations along a cosine",
     )
     seed: int = flag(0, "training", "of weights, crops and noise: the same seed gives the same run", least=0)
     start_from: str | None = flag(

@@ -1,4 +1,4 @@
-"""The generator in training: one step of Adam down the objective, and all that such a step changes.
+"""The generator in training: one step of its optimizer down the objective, and all that such a step changes.
 
 What a step does depends on that state, the recipe and the step's number alone. So whoever puts the state back, from a
 checkpoint or from memory, gets the same run again.
@@ -15,11 +15,13 @@ from torch import Tensor
 
 from texturenet import crops
 from texturenet.config import STRENGTHS, Recipe
+from texturenet.convolutions import Convolution
 from texturenet.devices import out_of_memory, place, resolve_precision
 from texturenet.generators import GENERATORS, Generator
 from texturenet.job import Job
 from texturenet.losses import PerceptualLoss
 from texturenet.monitor import notice
+from texturenet.muon import Muon
 from texturenet.objective import Objective
 from texturenet.perceptual import Encoder
 
@@ -80,6 +82,11 @@ def perceptual_loss(recipe: Recipe, encoder: Encoder, texture: Tensor, with_phot
     )
 
 
+def convolutions_before_norms(generator: Generator) -> list[Tensor]:
+    """Their weights, whose size the norm takes away; the others have a bias."""
+    return [layer.weight for layer in generator.modules() if isinstance(layer, Convolution) and layer.bias is None]
+
+
 def learning_rate(recipe: Recipe, step: int) -> float:
     """Of the step after `step` steps: a cosine from recipe.learning_rate to zero (Loshchilov and Hutter 2017)."""
     return recipe.learning_rate * 0.5 * (1 + math.cos(math.pi * step / recipe.iterations))
@@ -109,7 +116,16 @@ class Learner:
         # All weights in one kernel where torch has one. The pyramid's 123 tensors on one core of a Xeon with AVX512: a
         # third of the time of torch's loop over them; on a GPU it also spares fp16's scaler a wait in every step.
         fused = device.type in ("cpu", "cuda") or None
-        self.optimizer = torch.optim.Adam(self.generator.parameters(), lr=recipe.learning_rate, fused=fused)
+        weights = list(self.generator.parameters())
+        matrices = convolutions_before_norms(self.generator) if recipe.optimizer == "muon" else []
+        of_muon = set(map(id, matrices))
+        others = [weight for weight in weights if id(weight) not in of_muon]
+        # By the names that a checkpoint has for their states.
+        self.optimizers: dict[str, torch.optim.Optimizer] = {
+            "optimizer": torch.optim.Adam(others, lr=recipe.learning_rate, fused=fused)
+        }
+        if matrices:
+            self.optimizers["muon"] = Muon(matrices, recipe.learning_rate)
         self.scaler = torch.amp.GradScaler(device.type, enabled=self.dtype == torch.float16)
         self.steps, self.seconds, self.slowdown, self.least = 0, 0.0, 1.0, math.inf
         self.smoothed: Tensor | None = None
@@ -137,15 +153,17 @@ class Learner:
 
         photo  (share, 3, S, S) in [0, 1] on the device, or None
         """
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.learning_rate
+        for optimizer in self.optimizers.values():
+            for group in optimizer.param_groups:
+                group["lr"] = self.learning_rate
         if 0 < self.steps == crops.small_steps(self.recipe):
             self.smoothed, self.least = None, math.inf  # losses of crops of another size are no better and no worse
         terms = self._gradients(photo)
         total = terms["total"].clone()
         gradients = [p.grad for p in self.generator.parameters() if p.grad is not None]
         self.processes.average([*gradients, total])
-        self.scaler.step(self.optimizer)
+        for optimizer in self.optimizers.values():
+            self.scaler.step(optimizer)
         self.scaler.update()
         before = total if self.smoothed is None else self.smoothed
         smoothed = torch.lerp(before, total, SMOOTHING)
@@ -184,7 +202,7 @@ class Learner:
 
     def _accumulated(self, photo: Tensor | None, part: int) -> dict[str, Tensor] | None:
         """Gradients of the share's mean loss, summed over its parts; None where the memory does not suffice."""
-        self.optimizer.zero_grad(set_to_none=True)
+        self.generator.zero_grad(set_to_none=True)
         mean: dict[str, Tensor] = {}
         count = (self.share.stop - self.share.start) // part
         try:
@@ -209,7 +227,7 @@ class Learner:
     def training(self) -> dict[str, Any]:
         """What a checkpoint holds beside weights and step, for `restore`."""
         return {
-            "optimizer": self.optimizer.state_dict(),
+            **{name: optimizer.state_dict() for name, optimizer in self.optimizers.items()},
             "scaler": self.scaler.state_dict(),
             "seconds": self.seconds,
             "slowdown": self.slowdown,
@@ -220,15 +238,17 @@ class Learner:
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from "weights", "step" and what `training` gave."""
         self.generator.load_state_dict(state["weights"])
-        fused = self.optimizer.defaults["fused"]  # this device's, and not that of where the state was saved
-        saved = state["optimizer"]
-        groups = [group | {"fused": fused} for group in saved["param_groups"]]
-        self.optimizer.load_state_dict(saved | {"param_groups": groups})
-        for weight, moments in self.optimizer.state.items():
-            # The fused step goes through the memory of both in one order, whatever their strides; a checkpoint has its
-            # tensors contiguous, and the weights are in channels_last.
-            for name in ("exp_avg", "exp_avg_sq"):
-                moments[name] = torch.empty_like(weight).copy_(moments[name])
+        for name, optimizer in self.optimizers.items():
+            saved = state[name]
+            fused = {key: optimizer.defaults[key] for key in ("fused",) if key in optimizer.defaults}
+            groups = [group | fused for group in saved["param_groups"]]  # this device's, and not of where it was saved
+            optimizer.load_state_dict(saved | {"param_groups": groups})
+            for weight, moments in optimizer.state.items():
+                # Adam's fused step goes through the memory of all in one order, whatever their strides; a checkpoint
+                # has its tensors contiguous, and the weights are in channels_last.
+                for moment, value in moments.items():
+                    if value.shape == weight.shape:
+                        moments[moment] = torch.empty_like(weight).copy_(value)
         if state["scaler"]:  # none was needed by a run in another precision
             self.scaler.load_state_dict(state["scaler"])
         self.steps, self.slowdown, self.least = state["step"], state.get("slowdown", 1.0), state.get("least", math.inf)

@@ -1,9 +1,9 @@
 """The training loop of a texture network (Ulyanov et al. 2016, section 3.3).
 
-Each step draws photos and noise, passes them through the generator, and takes an Adam step down the perceptual loss.
+Each step draws photos and noise, passes them through the generator, and takes a step down the perceptual loss.
 Everything random in step t (crops, noise) is a function of (seed, t) alone. So a resumed run is the same run, to the
 bit, on the same CPU (CUDA adds up parts of some gradients in any order): what a checkpoint has to hold is weights,
-Adam's moments and t.
+the optimizer's moments and t.
 
 What can go wrong around a step is dealt with around the loop: photos that are away (supply.py), a disk that is full
 (keeper.py), a loss that is not finite and signals (recovery.py), a memory too small (learner.py).

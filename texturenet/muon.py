@@ -1,0 +1,62 @@
+"""Muon: steps for the weights of convolutions that count every direction alike.
+
+Jordan et al. 2024 (kellerjordan.github.io/posts/muon): the mean gradient of a matrix, with Nesterov's momentum, is
+replaced by the nearest matrix whose rows are orthonormal, so that what few photos ask for moves the weights as far as
+what all of them ask for. A convolution's weight is taken as the matrix out x (in k k). torch.optim.Muon takes matrices
+alone, and multiplies in bf16, which on a CPU takes 2 to 7 times as long as float32 here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+MOMENTUM = 0.95
+# a X + b X X^T X + c (X X^T)^2 X pulls each singular value of X towards 1: in five rounds to between 0.7 and 1.2.
+NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
+ROUNDS = 5
+# Of all numbers of an orthogonalised step, times the learning rate. 0.2 is what Adam's usually has (Liu et al. 2025,
+# arXiv 2502.16982, section 2.2); of 0.1, 0.2, 0.4 and 0.8 at a learning rate of 5e-3, 0.4 did best.
+RMS = 0.4
+
+
+def orthogonalized(matrices: Tensor) -> Tensor:
+    """(N, R, C) -> for each the nearest matrix whose singular values are all 1, nearly; zeros stay zeros."""
+    a, b, c = NEWTON_SCHULZ
+    x: Tensor = matrices / (torch.linalg.matrix_norm(matrices, keepdim=True) + 1e-7)
+    for _ in range(ROUNDS):
+        gram = x @ x.mT
+        x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
+    return x
+
+
+class Muon(torch.optim.Optimizer):
+    """Of weights (out, in, k, k) that a norm follows, whose size therefore does not matter: there is no decay."""
+
+    def __init__(self, weights: Iterable[Tensor], lr: float) -> None:
+        super().__init__(weights, {"lr": lr})
+
+    @torch.no_grad()
+    def step(self) -> None:  # type: ignore[override]
+        """One step down the gradients; weights of one shape are orthogonalised together."""
+        for group in self.param_groups:
+            shapes: dict[torch.Size, list[Tensor]] = {}
+            for weight in group["params"]:
+                shapes.setdefault(weight.shape, []).append(weight)
+            for shape, weights in shapes.items():
+                matrices = torch.stack([self._ahead(weight) for weight in weights]).flatten(2)
+                size = RMS * max(matrices.shape[1:]) ** 0.5  # a number of the nearest one is 1 / sqrt(max(R, C)) or so
+                for weight, step in zip(weights, orthogonalized(matrices), strict=True):
+                    weight.sub_(step.view(shape), alpha=group["lr"] * size)
+
+    def _ahead(self, weight: Tensor) -> Tensor:
+        """The mean gradient, with the newest counted once more (Nesterov)."""
+        state: dict[str, Any] = self.state[weight]
+        gradient = weight.grad
+        assert gradient is not None
+        mean = state.setdefault("momentum", torch.zeros_like(weight))
+        mean.lerp_(gradient, 1 - MOMENTUM)
+        return gradient.lerp(mean, MOMENTUM)
