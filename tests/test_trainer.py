@@ -117,12 +117,13 @@ def test_the_loss_falls(tmp_path: Path, texture_path: Path, photo_dir: Path) -> 
     assert sum(total[-20:]) < 0.8 * sum(total[:20])
 
 
-def test_four_steps_are_two_and_two(tmp_path: Path, texture_path: Path, photo_dir: Path) -> None:
+@pytest.mark.parametrize("optimizer", ["adam", "muon"])
+def test_four_steps_are_two_and_two(optimizer: str, tmp_path: Path, texture_path: Path, photo_dir: Path) -> None:
     """A run that is interrupted, and resumed with another number of workers, is the same run to the bit."""
     straight, broken = Recorder(), Recorder()
-    whole = train(job(tmp_path / "whole", texture_path, photo_dir), [straight])
+    whole = train(job(tmp_path / "whole", texture_path, photo_dir, {"optimizer": optimizer}), [straight])
 
-    first = job(tmp_path / "parts", texture_path, photo_dir)
+    first = job(tmp_path / "parts", texture_path, photo_dir, {"optimizer": optimizer})
     with pytest.raises(Interrupted):
         train(first, [broken, KillAfter(2, signal.SIGINT)])
     half = checkpoint.load(tmp_path / "parts" / "checkpoints" / "s.pt")["training"]["seconds"]

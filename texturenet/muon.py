@@ -18,8 +18,8 @@ MOMENTUM = 0.95
 # a X + b X X^T X + c (X X^T)^2 X pulls each singular value of X towards 1: in five rounds to between 0.7 and 1.2.
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
 ROUNDS = 5
-# Of all numbers of an orthogonalised step, times the learning rate. 0.2 is what Adam's usually has (Liu et al. 2025,
-# arXiv 2502.16982, section 2.2); of 0.1, 0.2, 0.4 and 0.8 at a learning rate of 5e-3, 0.4 did best.
+# Of an orthogonalised step's numbers, times the learning rate. Adam's usually have 0.2 (Liu et al. 2025, arXiv
+# 2502.16982, section 2.2); twice that does better here, see "How a step is taken" in docs/experiments.md.
 RMS = 0.4
 
 

@@ -290,6 +290,7 @@ TRAIN_PRESETS: dict[str, dict[str, Any]] = {
         "batch_size": 1,
         "image_size": 256,
         "style_size": 256,
+        "optimizer": "muon",
         **_OF_SHIPPED_STYLES,
         "tv_weight": 1.0,
         "noise_factor": 0.5,
