@@ -240,6 +240,7 @@ def test_batch_that_cannot_be_shared_out(tmp_path: Path, texture_path: Path, pho
 def test_field_that_is_younger_than_the_file_takes_what_the_code_did() -> None:
     assert from_plain(Recipe, {"noise_factor": 0.5}).noise_range is None
     assert from_plain(Recipe, {}).diversity_weight == 0
+    assert from_plain(Recipe, {}).optimizer == "adam" and Recipe().optimizer == "muon"
 
 
 @pytest.mark.parametrize("name", ["../elsewhere", "a/b", ".hidden", "x" * 101])

@@ -26,9 +26,20 @@ PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 STRENGTHS = {"light": 2.0, "medium": 1.0, "strong": 0.5}
 
 
-def flag(default: Any, group: str, help: str, choices: Iterable[str] | None = None, least: float | None = None) -> Any:
-    """A dataclass field and the command-line flag that sets it."""
-    return field(default=default, metadata={"group": group, "help": help, "choices": choices, "least": least})
+def flag(
+    default: Any,
+    group: str,
+    help: str,
+    choices: Iterable[str] | None = None,
+    least: float | None = None,
+    before: str | None = None,
+) -> Any:
+    """A dataclass field and the command-line flag that sets it.
+
+    before  what was done when there was no such field, if that is not the default
+    """
+    meta = {"group": group, "help": help, "choices": choices, "least": least, "before": before}
+    return field(default=default, metadata=meta)
 
 
 def perceptual_flag() -> Any:
@@ -92,10 +103,11 @@ class Recipe:
         least=16,
     )
     optimizer: str = flag(
-        "adam",
+        "muon",
         "training",
-        "adam, as in the papers; muon: each convolution's step is orthogonalised, and half as many steps get as far",
-        ("adam", "muon"),
+        "muon: the step of each convolution is orthogonalised, and half as many get as far as with adam, the papers'",
+        ("muon", "adam"),
+        before="adam",
     )
     learning_rate: float = flag(
         # Ulyanov et al. 2017 (texture_nets train.lua) have 1e-3 for 50,000 steps of one photo; a short run of larger
@@ -354,13 +366,14 @@ def to_plain(recipe: Any) -> dict[str, Any]:
 
 
 def from_plain(owner: type, values: dict[str, Any]) -> Any:
-    """The inverse of `to_plain`. A field that is missing was added later; its default is what the code did before.
+    """The inverse of `to_plain`. A field that is missing came later: what was done then is its "before", or default.
 
     Raises ValueError for unknown names (the file is from a newer version) and for a value that no flag could have.
     """
     names = {spec.name: spec for spec in fields(owner)}
     if unknown := sorted(map(str, set(values) - set(names))):
         raise ValueError(f"unknown recipe fields {', '.join(unknown)}: made by a newer version of texturenet?")
+    values = {name: spec.metadata["before"] for name, spec in names.items() if spec.metadata["before"]} | values
     return owner(**{name: _restored(names[name], owner, value) for name, value in values.items()})
 
 

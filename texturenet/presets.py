@@ -280,6 +280,7 @@ TRAIN_PRESETS: dict[str, dict[str, Any]] = {
         "style_weights": (5.0, 6.0, 2.0, 2.0, 2.0),
         "content_weights": (1e3,),
         "loss_scale": "raw",
+        "optimizer": "adam",
     },
     # How the styles that ship were made, but for the crops, which had 192 px until their last steps: a larger share of
     # their deeper layers lies at a border than in a picture that is painted; see "The size of the crops" in
@@ -290,7 +291,6 @@ TRAIN_PRESETS: dict[str, dict[str, Any]] = {
         "batch_size": 1,
         "image_size": 256,
         "style_size": 256,
-        "optimizer": "muon",
         **_OF_SHIPPED_STYLES,
         "tv_weight": 1.0,
         "noise_factor": 0.5,
