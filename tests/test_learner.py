@@ -133,6 +133,24 @@ def test_a_run_goes_on_in_another_precision(tmp_path: Path, texture_path: Path, 
     assert one.scaler.get_scale() == 8.0
 
 
+@pytest.mark.parametrize("optimizer", ["adam", "muon"])
+def test_a_scaled_step_is_the_step(
+    optimizer: str, photo: Tensor, tmp_path: Path, texture_path: Path, photo_dir: Path
+) -> None:
+    """As fp16 has it: both of Muon's optimizers see the gradients unscaled, and an overflow is no step."""
+    plain, scaled, overflown = (learner(tmp_path, texture_path, photo_dir, {"optimizer": optimizer}) for _ in range(3))
+    before = [weight.clone() for weight in plain.generator.parameters()]
+    scaled.scaler = torch.amp.GradScaler("cpu", init_scale=8.0)
+    overflown.scaler = torch.amp.GradScaler("cpu", init_scale=torch.inf)
+    for one in (plain, scaled, overflown):
+        one.step(photo)
+    for first, mine, its, lost in zip(
+        before, *(one.generator.parameters() for one in (plain, scaled, overflown)), strict=True
+    ):
+        assert torch.equal(mine, its) and torch.equal(lost, first)
+    assert any(not torch.equal(mine, first) for mine, first in zip(plain.generator.parameters(), before, strict=True))
+
+
 def test_diversity_of_a_texture_is_not_shared_out(tmp_path: Path, texture_path: Path) -> None:
     prepared = job(tmp_path, texture_path, None, {"diversity_weight": 1.0, "batch_size": 4}, processes=Processes(0, 2))
     with pytest.raises(ValueError, match="compares 4 pictures at a time, and each of the 2 processes has 2"):
