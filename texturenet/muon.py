@@ -50,7 +50,7 @@ class Muon(torch.optim.Optimizer):
                 matrices = torch.stack([self._ahead(weight) for weight in weights]).flatten(2)
                 size = RMS * max(matrices.shape[1:]) ** 0.5  # a number of the nearest one is 1 / sqrt(max(R, C)) or so
                 for weight, step in zip(weights, orthogonalized(matrices), strict=True):
-                    weight.sub_(step.view(shape), alpha=group["lr"] * size)
+                    weight -= group["lr"] * size * step.view(shape)
 
     def _ahead(self, weight: Tensor) -> Tensor:
         """The mean gradient, with the newest counted once more (Nesterov)."""
