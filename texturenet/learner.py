@@ -82,9 +82,21 @@ def perceptual_loss(recipe: Recipe, encoder: Encoder, texture: Tensor, with_phot
     )
 
 
-def convolutions_before_norms(generator: Generator) -> list[Tensor]:
-    """Their weights, whose size the norm takes away; the others have a bias."""
-    return [layer.weight for layer in generator.modules() if isinstance(layer, Convolution) and layer.bias is None]
+def optimizers(recipe: Recipe, generator: Generator) -> dict[str, torch.optim.Optimizer]:
+    """One for each weight, by the names that a checkpoint has for their states.
+
+    Muon, where the recipe has it, is for convolutions without a bias: a norm follows, which takes away a weight's size.
+    """
+    layers = [layer for layer in generator.modules() if isinstance(layer, Convolution) and layer.bias is None]
+    matrices = [layer.weight for layer in layers] if recipe.optimizer == "muon" else []
+    others = [weight for weight in generator.parameters() if all(weight is not matrix for matrix in matrices)]
+    # All weights in one kernel where torch has one. The pyramid's 123 tensors on one core of a Xeon with AVX512: a
+    # third of the time of torch's loop over them; on a GPU it also spares fp16's scaler a wait in every step.
+    fused = others[0].device.type in ("cpu", "cuda") or None
+    found: dict[str, torch.optim.Optimizer] = {
+        "optimizer": torch.optim.Adam(others, lr=recipe.learning_rate, fused=fused)
+    }
+    return found | ({"muon": Muon(matrices, recipe.learning_rate)} if matrices else {})
 
 
 def learning_rate(recipe: Recipe, step: int) -> float:
@@ -113,19 +125,7 @@ class Learner:
         if job.start_weights:
             begin_with(generator, job.start_weights)
         self.generator = place(generator, device).train()
-        # All weights in one kernel where torch has one. The pyramid's 123 tensors on one core of a Xeon with AVX512: a
-        # third of the time of torch's loop over them; on a GPU it also spares fp16's scaler a wait in every step.
-        fused = device.type in ("cpu", "cuda") or None
-        weights = list(self.generator.parameters())
-        matrices = convolutions_before_norms(self.generator) if recipe.optimizer == "muon" else []
-        of_muon = set(map(id, matrices))
-        others = [weight for weight in weights if id(weight) not in of_muon]
-        # By the names that a checkpoint has for their states.
-        self.optimizers: dict[str, torch.optim.Optimizer] = {
-            "optimizer": torch.optim.Adam(others, lr=recipe.learning_rate, fused=fused)
-        }
-        if matrices:
-            self.optimizers["muon"] = Muon(matrices, recipe.learning_rate)
+        self.optimizers = optimizers(recipe, self.generator)
         self.scaler = torch.amp.GradScaler(device.type, enabled=self.dtype == torch.float16)
         self.steps, self.seconds, self.slowdown, self.least = 0, 0.0, 1.0, math.inf
         self.smoothed: Tensor | None = None
@@ -240,9 +240,10 @@ class Learner:
         self.generator.load_state_dict(state["weights"])
         for name, optimizer in self.optimizers.items():
             saved = state[name]
-            fused = {key: optimizer.defaults[key] for key in ("fused",) if key in optimizer.defaults}
-            groups = [group | fused for group in saved["param_groups"]]  # this device's, and not of where it was saved
-            optimizer.load_state_dict(saved | {"param_groups": groups})
+            here = {
+                key: value for key, value in optimizer.defaults.items() if key == "fused"
+            }  # not as where it was saved
+            optimizer.load_state_dict(saved | {"param_groups": [group | here for group in saved["param_groups"]]})
             for weight, moments in optimizer.state.items():
                 # Adam's fused step goes through the memory of all in one order, whatever their strides; a checkpoint
                 # has its tensors contiguous, and the weights are in channels_last.

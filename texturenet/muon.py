@@ -57,6 +57,7 @@ class Muon(torch.optim.Optimizer):
         state: dict[str, Any] = self.state[weight]
         gradient = weight.grad
         assert gradient is not None
-        mean = state.setdefault("momentum", torch.zeros_like(weight))
-        mean.lerp_(gradient, 1 - MOMENTUM)
+        if not state:
+            state["momentum"] = torch.zeros_like(weight)
+        mean: Tensor = state["momentum"].lerp_(gradient, 1 - MOMENTUM)
         return gradient.lerp(mean, MOMENTUM)
