@@ -25,7 +25,7 @@ def test_nothing_to_learn_is_no_step() -> None:
     assert torch.equal(weight, torch.ones_like(weight))
 
 
-def test_a_step_has_the_size_of_adams_whatever_the_gradients() -> None:
+def test_a_step_has_one_size_whatever_the_gradients() -> None:
     """Weights of one shape go together, and none is taken for another."""
     generator = torch.Generator().manual_seed(0)
     shapes = [(16, 8, 3, 3), (16, 8, 3, 3), (8, 8, 1, 1)]

@@ -240,9 +240,8 @@ class Learner:
         self.generator.load_state_dict(state["weights"])
         for name, optimizer in self.optimizers.items():
             saved = state[name]
-            here = {
-                key: value for key, value in optimizer.defaults.items() if key == "fused"
-            }  # not as where it was saved
+            # Fused as this device has it, and not that of where the state was saved.
+            here = {option: optimizer.defaults[option] for option in {"fused"} & optimizer.defaults.keys()}
             optimizer.load_state_dict(saved | {"param_groups": [group | here for group in saved["param_groups"]]})
             for weight, moments in optimizer.state.items():
                 # Adam's fused step goes through the memory of all in one order, whatever their strides; a checkpoint
