@@ -179,6 +179,7 @@ def test_the_texture_at_another_size_is_the_same_one(
         ({"noise_factor": 0.0, "noise_range": (0.0, 2.0)}, "--noise_factor 0 with a noise_range: .* above 0"),
         ({"color_jitter": 9.0}, "--color_jitter 9: .* give 3 at most"),
         ({"learning_rate": 0.0}, "--learning_rate 0: give a step size above 0"),
+        ({"slope": 2.0}, "--slope is not between 0 and 1"),
     ],
 )
 def test_what_no_checkpoint_may_have_is_refused_before_a_run(
@@ -241,6 +242,7 @@ def test_field_that_is_younger_than_the_file_takes_what_the_code_did() -> None:
     assert from_plain(Recipe, {"noise_factor": 0.5}).noise_range is None
     assert from_plain(Recipe, {}).diversity_weight == 0
     assert from_plain(Recipe, {}).optimizer == "adam" and Recipe().optimizer == "muon"
+    assert from_plain(Recipe, {}).slope == 0.01 and Recipe().slope == 0.2
 
 
 @pytest.mark.parametrize("name", ["../elsewhere", "a/b", ".hidden", "x" * 101])
@@ -260,6 +262,11 @@ def test_a_run_begins_with_the_weights_of_another_style(
     assert (prepared.recipe.width, prepared.recipe.scales, prepared.start_step) == (4, 3, 0)
     before = checkpoint.load(trained)
     assert all(torch.equal(Learner(prepared).generator.state_dict()[name], w) for name, w in before["weights"].items())
+    steep = resumed(tmp_path / "new", texture_path, photo_dir, [], given=begun | {"slope": 0.5})
+    slopes = {
+        layer.negative_slope for layer in Learner(steep).generator.modules() if isinstance(layer, torch.nn.LeakyReLU)
+    }
+    assert slopes == {0.5} and before["generator"]["options"]["slope"] == 0.2
     fields = checkpoint.load(train(prepared))
     assert fields["started_from"] == {
         "name": "s",

@@ -179,6 +179,7 @@ def test_flags_derive_from_the_recipe() -> None:
 def test_training_report() -> None:
     recipe = Recipe(**(preset("texturenets-report", TRAIN_PRESETS) | {"content_weights": (500.0,)}))
     assert (recipe.style_weights, recipe.content_weights, recipe.loss_scale) == ((5, 6, 2, 2, 2), (500.0,), "raw")
+    assert (recipe.optimizer, recipe.slope) == ("adam", 0.01)  # as texture_nets has them
     assert TRAIN_PRESETS["texturenets-report"]["content_weights"] == (1e3,)
     assert preset(None, TRAIN_PRESETS) == {}
 

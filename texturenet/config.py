@@ -32,7 +32,7 @@ def flag(
     help: str,
     choices: Iterable[str] | None = None,
     least: float | None = None,
-    before: str | None = None,
+    before: Any = None,
 ) -> Any:
     """A dataclass field and the command-line flag that sets it.
 
@@ -150,6 +150,9 @@ class Recipe:
         least=0,
     )
     normalization: str = flag("instance", "generator", "after every convolution", ("instance", "batch"))
+    slope: float = flag(
+        0.2, "generator", "of the activations below zero; 0.01 in texture_nets, 0 is a plain ReLU", least=0, before=0.01
+    )
     padding: str | None = flag(
         None,
         "generator",

@@ -64,8 +64,8 @@ def conv_block(
     kernel: int,
     normalization: str,
     padding: Padding,
+    slope: float,
     stride: int = 1,
-    slope: float = 0.01,
 ) -> nn.Sequential:
     """Convolution, normalisation, activation. The norm subtracts the mean, so a bias before it would do nothing."""
     return nn.Sequential(
@@ -139,6 +139,7 @@ class Pyramid(nn.Module):
     width            channels that each scale contributes
     noise_channels   noise maps per scale
     noise_scales     how many of the coarsest scales are given noise; None: all, as in the paper
+    slope            of the activations below zero; 0.01, as in texture_nets, unless a file says another
     normalization    a key of `NORMALIZATIONS`; padding one of `PADDINGS`
     """
 
@@ -151,6 +152,7 @@ class Pyramid(nn.Module):
         normalization: str = "instance",
         padding: Padding = "reflect",
         noise_scales: int | None = None,
+        slope: float = 0.01,
     ) -> None:
         super().__init__()
         noise_scales = scales if noise_scales is None else noise_scales
@@ -171,9 +173,9 @@ class Pyramid(nn.Module):
         def block(in_channels: int, out_channels: int) -> nn.Sequential:
             """3x3, 3x3, 1x1, as in the paper's figure 2."""
             return nn.Sequential(
-                conv_block(in_channels, out_channels, 3, normalization, padding),
-                conv_block(out_channels, out_channels, 3, normalization, padding),
-                conv_block(out_channels, out_channels, 1, normalization, padding),
+                conv_block(in_channels, out_channels, 3, normalization, padding, slope),
+                conv_block(out_channels, out_channels, 3, normalization, padding, slope),
+                conv_block(out_channels, out_channels, 1, normalization, padding, slope),
             )
 
         self.enter = nn.ModuleList(block((3 if content else 0) + self._noise_at(k), width) for k in range(scales))
@@ -224,9 +226,8 @@ class Pyramid(nn.Module):
 class Residual(nn.Module):
     """Johnson's network: 9x9, two halvings, five residual blocks, two enlargements, 9x9. Noise enters at full size.
 
-    slope     of the activations below zero; 0 is a plain ReLU
     direct    whether the last map is the picture itself, clamped to [0, 1], without the photo's light; with it, no
-              noise and slope 0 this is the network of pytorch/examples (see convert.py)
+              noise and a slope of 0, plain ReLU, this is the network of pytorch/examples (see convert.py)
     The other options are `Pyramid`'s.
     """
 
@@ -246,7 +247,7 @@ class Residual(nn.Module):
         self.multiple, self.channels = 4, width
 
         def conv(in_channels: int, out_channels: int, kernel: int, stride: int = 1) -> nn.Sequential:
-            return conv_block(in_channels, out_channels, kernel, normalization, padding, stride, slope)
+            return conv_block(in_channels, out_channels, kernel, normalization, padding, slope, stride)
 
         self.enter = nn.Sequential(
             conv(noise_channels + (3 if content else 0), width, 9),

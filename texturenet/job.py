@@ -218,7 +218,8 @@ def _resumed(
 
 def _require_usable(recipe: Recipe) -> None:
     """Raises ValueError for what no checkpoint may have, before a run is spent on it."""
-    trouble = checkpoint.out_of_range({name: getattr(recipe, name) for name in SHAPES if name in checkpoint.RANGES})
+    shape = {name: getattr(recipe, name) for name in SHAPES if name in checkpoint.RANGES}
+    trouble = checkpoint.out_of_range(shape | {"slope": recipe.slope})
     if trouble is None and not recipe.noise_factor < MOST_NOISE:
         trouble = f"noise_factor is not below {MOST_NOISE:g}"
     if trouble is None and not recipe.learning_rate > 0:
@@ -248,7 +249,8 @@ def beginning(style: Path | str, recipe_given: dict[str, Any], with_photos: bool
             f"can't start from {path}: it was not trained on {kind}, as this run will be; give --start_from none"
         )
     shape = {"generator": found["generator"]["name"], **options}
-    shape.pop("padding", None)
+    for free in ("padding", "slope"):  # weights fit any
+        shape.pop(free, None)
     noise_scales = shape.pop("noise_scales", None)
     if set(shape) != set(SHAPES) - {"noise_scales"} - ({"scales"} if shape["generator"] == "residual" else set()):
         raise ValueError(f"can't start from {path}: its network is none that train.py trains")

@@ -40,6 +40,7 @@ def build(recipe: Recipe, content: bool) -> tuple[Generator, dict[str, Any]]:
         "noise_channels": recipe.noise_channels,
         "normalization": recipe.normalization,
         "padding": recipe.padding,
+        "slope": recipe.slope,
     }
     if recipe.generator == "pyramid":
         options["scales"] = recipe.scales

@@ -281,6 +281,7 @@ TRAIN_PRESETS: dict[str, dict[str, Any]] = {
         "content_weights": (1e3,),
         "loss_scale": "raw",
         "optimizer": "adam",
+        "slope": 0.01,
     },
     # How the styles that ship were made, but for the crops, which had 192 px until their last steps: a larger share of
     # their deeper layers lies at a border than in a picture that is painted; see "The size of the crops" in
