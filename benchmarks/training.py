@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -39,8 +40,9 @@ def recipe(encoder: str, size: int, batch: int, **others: object) -> config.Reci
 
     Those are its slope and its optimizer: train.py's own takes 2 to 4 ms more a step on one core of an EPYC.
     """
+    of_plain = {"optimizer": "adam", "slope": 0.01}
     sizes = {"image_size": size, "batch_size": batch, "width": 8}
-    resolved = {"perceptual": encoder, "padding": "reflect", "optimizer": "adam", "slope": 0.01} | sizes
+    resolved: dict[str, Any] = {"perceptual": encoder, "padding": "reflect"} | of_plain | sizes
     of_lite = ON_LITE[None] if encoder == "lite" else {}
     return config.Recipe(**resolved | of_lite | others)
 
