@@ -34,13 +34,11 @@ def drawn(*shapes: tuple[int, ...], seed: int = 0) -> list[nn.Parameter]:
     ]
 
 
-def test_a_step_turns_a_weight_by_one_angle_whatever_its_size_and_the_gradient_s() -> None:
+def test_a_step_turns_a_weight_by_one_angle_whatever_the_sizes() -> None:
     """Weights of one shape go together, and none is taken for another."""
     shapes = (16, 8, 3, 3), (16, 8, 3, 3), (8, 8, 1, 1)
-    weights, gradients = (
-        drawn(*shapes),
-        [gradient.detach() * 10**k for k, gradient in enumerate(drawn(*shapes, seed=1))],
-    )
+    weights = drawn(*shapes)
+    gradients = [gradient.detach() * 10**k for k, gradient in enumerate(drawn(*shapes, seed=1))]
     before = [weight.detach().clone() for weight in weights]
     with torch.no_grad():
         weights[1] *= 100
