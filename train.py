@@ -4,6 +4,7 @@
 python train.py --data_dir coco/ --texture glass.jpg --cuda --viz        a COCO root, one GPU
 python train.py --data_dir photos/ --texture glass.jpg --preset laptop   a quarter of an hour on two cores
 python train.py --data_dir photos/ --texture glass.jpg --preset scratch  half an hour, begun with drawn weights
+python train.py --data_dir photos/ --texture glass.jpg --preset best     three times as long: a style to ship
 python train.py --texture peppers.jpg                                    the texture alone, from noise
 python train.py --data_dir coco/ --texture glass.jpg --resume            go on with a run that was stopped
 torchrun --nproc_per_node=4 train.py --data_dir coco/ --texture glass.jpg --cuda     four GPUs
@@ -51,8 +52,9 @@ def parser() -> argparse.ArgumentParser:
         "--preset",
         default=None,
         metavar="NAME",
-        help="values that belong together, each overridable by its flag: of a published report; laptop, by which the "
-        "styles that ship were made; or scratch, the same from weights drawn at random; from "
+        help="values that belong together, each overridable by its flag: of a published report; laptop, begun with "
+        "a style that ships; scratch, the same from weights drawn at random; best, three times as long, by which the "
+        "styles that ship were made; from "
         f"{', '.join(TRAIN_PRESETS)}",
     )
     machine = parser.add_argument_group("machine")

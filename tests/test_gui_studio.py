@@ -74,9 +74,12 @@ def test_rows_follow_the_log(studio: Studio) -> None:
     log.close()
 
 
-@pytest.mark.parametrize(("size", "known"), [(256, True), (64, False)])
-def test_speed_of_a_running_training(studio: Studio, size: int, known: bool) -> None:
-    order = Order("checks", "checks.png", "photos", {"image_size": size})
+@pytest.mark.parametrize(
+    ("flags", "known"),
+    [({"image_size": 256}, True), ({"image_size": 64}, False), ({"image_size": 256, "grow_from": 128}, False)],
+)
+def test_speed_of_a_running_training(studio: Studio, flags: dict[str, int], known: bool) -> None:
+    order = Order("checks", "checks.png", "photos", flags)
     log = JsonlLog(studio.run_dir / "checks" / "log.jsonl")
     log.on_step(event(1))  # 12.34 photos a second
     log.close()

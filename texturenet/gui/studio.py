@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
+from texturenet import crops
 from texturenet.files import ImageError, find_images
 from texturenet.gui import pace, uploads
 from texturenet.gui.desk import Desk
@@ -126,9 +127,11 @@ class Studio:
 
     def learn_speed(self, name: str) -> None:
         """Take this machine's speed from a training that runs, unless it is known."""
-        order, photos = self.trainings.order(name), pace.recent_speed(self.rows(name))
+        order, rows = self.trainings.order(name), self.rows(name)
+        photos = pace.recent_speed(rows)
         if self.speed is None and order is not None and photos is not None:
-            size = int((pace.DEFAULTS | order.flags)["image_size"])
+            step = next(row["step"] for row in reversed(rows) if row.get("event") == "step")
+            size = crops.side(pace.recipe_of(order.flags), step)
             if size >= pace.TELLING_SIZE:
                 self.speed = pace.Speed(photos * size**2, 0.0)
 
