@@ -310,12 +310,15 @@ def test_a_start_that_does_not_fit(trained: Path, tmp_path: Path, texture_path: 
         start({})
 
 
-def test_the_preset_of_the_styles_that_ship(tmp_path: Path, texture_path: Path, photo_dir: Path) -> None:
-    given = preset("laptop", TRAIN_PRESETS) | {"iterations": 2, "image_size": 32, "style_size": 32}
+@pytest.mark.parametrize("name", TRAIN_PRESETS)
+def test_each_preset_trains(tmp_path: Path, texture_path: Path, photo_dir: Path, name: str) -> None:
+    small = {"perceptual": "lite", "iterations": 2, "image_size": 32, "style_size": 32, "grow_from": None}
+    given = preset(name, TRAIN_PRESETS) | small
     path = train(resumed(tmp_path, texture_path, photo_dir, [], given=given))
     fields = checkpoint.load(path)
-    assert fields["started_from"]["name"] in [path.stem for path in styles.shipped()]
-    assert fields["recipe"]["noise_range"] == [0.0, 3.0]
+    begun = fields.get("started_from")
+    assert (begun is not None and begun["name"] in [path.stem for path in styles.shipped()]) == (name == "laptop")
+    assert from_plain(Recipe, fields["recipe"]).style_weights == given["style_weights"]
     assert open_judged(path).stylizer.paints_photos
 
 

@@ -191,3 +191,10 @@ def test_the_preset_of_the_styles_that_ship_can_start_from_each() -> None:
         fields = checkpoint.load(path)
         assert (fields["generator"]["name"], fields["perceptual"]["name"]) == (recipe.generator, recipe.perceptual)
     assert recipe.noise_range == (0.0, 3.0)
+
+
+def test_the_longest_preset_is_the_same_loss_from_drawn_weights() -> None:
+    laptop, best = TRAIN_PRESETS["laptop"], TRAIN_PRESETS["best"]
+    differing = {name for name in laptop | best if laptop.get(name) != best.get(name)}
+    assert differing == {"start_from", "iterations", "grow_from"}
+    assert best["start_from"] == "none"
