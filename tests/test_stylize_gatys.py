@@ -299,7 +299,7 @@ def test_the_training_preset(tmp_path: Path) -> None:
     refused = train("report")
     assert refused.returncode == 2
     assert refused.stderr.splitlines() == [
-        "train.py: error: unknown preset 'report'; choose from texturenets-report, laptop, scratch"
+        "train.py: error: unknown preset 'report'; choose from texturenets-report, laptop, scratch, best"
     ]
     ended = train("texturenets-report")
     assert ended.returncode == 0, ended.stderr
