@@ -54,10 +54,7 @@ def job(recipe: config.Recipe, encoder: Encoder, texture: Tensor, device: torch.
 
 
 def encoder(name: str) -> Encoder:
-    """`lite` with zeros around its maps, as in the plain script.
-
-    VGG19 with random weights, at which activations keep their size from layer to layer.
-    """
+    """`lite` as it ships, padded as the plain script's. VGG19 with random weights, at which activations keep their size from layer to layer."""
     if name == "lite":
         return load_encoder(name, padding="zeros")
     torch.manual_seed(0)

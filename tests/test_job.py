@@ -16,11 +16,10 @@ from texturenet.config import Recipe, Run, from_plain
 from texturenet.convert import OPTIONS
 from texturenet.generators import Pyramid, Residual, make_noise
 from texturenet.job import Job, fingerprint, prepare
-from texturenet.judging import load_recipe_encoder, open_judged
+from texturenet.judging import open_judged
 from texturenet.learner import Learner
 from texturenet.presets import TRAIN_PRESETS, preset
 from texturenet.processes import Processes
-from texturenet.reference import Reference
 from texturenet.trainer import train
 
 
@@ -34,18 +33,6 @@ def resumed(tmp_path: Path, texture_path: Path, photo_dir: Path, say: list[str],
     given = options.pop("given", {"iterations": 4})
     cpu = torch.device("cpu")
     return prepare(given, places, texture_path, photo_dir, (), cpu, say=say.append, **options)
-
-
-@pytest.mark.parametrize(("asked", "mode"), [({}, "replicate"), ({"perceptual_padding": "zeros"}, "zeros")])
-def test_the_perceptual_network_pads_as_the_recipe_says(
-    tmp_path: Path, texture_path: Path, photo_dir: Path, asked: dict[str, Any], mode: str
-) -> None:
-    made = job(tmp_path, texture_path, photo_dir, {"iterations": 1, **asked})
-    of_file = load_recipe_encoder(from_plain(Recipe, checkpoint.load(train(made))["recipe"]))
-    of_pixels = Reference(None, {"perceptual": "lite", **asked}, texture_path, torch.device("cpu")).encoder
-    for encoder in (made.encoder, of_file, of_pixels):
-        assert encoder.name == "lite"
-        assert encoder.chain["conv2_1"].padding_mode == mode
 
 
 def test_changes_are_said_and_kept(trained: Path, tmp_path: Path, texture_path: Path, photo_dir: Path) -> None:

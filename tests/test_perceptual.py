@@ -111,34 +111,6 @@ def test_features_are_those_of_the_layers_one_by_one() -> None:
     assert torch.equal(image, before)
 
 
-@pytest.mark.parametrize("name", ENCODERS)
-@pytest.mark.parametrize("padding", [None, *perceptual.PADDING])
-def test_padding_is_a_choice(name: str, padding: str | None) -> None:
-    chain = perceptual._unfilled(name, padding=padding)
-    first, *others = [
-        layer for layer in nn.ModuleDict(chain).modules() if isinstance(layer, nn.Conv2d) and any(layer.padding)
-    ]
-    assert first.padding_mode == ("zeros" if name == "squeezenet1_1" and padding != "replicate" else "replicate")
-    assert {layer.padding_mode for layer in others} == {padding or ("replicate" if name == "lite" else "zeros")}
-
-
-def test_lite_sees_no_border() -> None:
-    """Where a picture is of one colour, so are all maps of it; and a recipe of before rebuilds what was done then."""
-    image, layers = torch.full((1, 3, 96, 80), 0.7), ("relu2_1", "relu4_2", "relu5_1")
-
-    def spread(encoder: Encoder) -> list[float]:
-        maps = encoder(image, layers)
-        return [(maps[layer].std((2, 3)).mean() / maps[layer].mean()).item() for layer in layers]
-
-    assert spread(load_encoder("lite")) == pytest.approx([0, 0, 0], abs=1e-4)
-    assert min(spread(load_encoder("lite", padding="zeros"))) > 0.05
-    before = config.to_plain(config.Recipe(perceptual="lite"))
-    del before["perceptual_padding"]
-    assert config.from_plain(config.Recipe, before).perceptual_padding == "zeros"
-    with pytest.raises(ValueError, match="unknown perceptual_padding 'reflect'; choose from zeros, replicate"):
-        load_encoder("lite", padding="reflect")
-
-
 def test_pooling_is_a_choice() -> None:
     assert isinstance(load_encoder("lite").chain["pool1"], nn.AvgPool2d)
     assert isinstance(load_encoder("lite", pooling="max").chain["pool1"], nn.MaxPool2d)
