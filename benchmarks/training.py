@@ -54,9 +54,9 @@ def job(recipe: config.Recipe, encoder: Encoder, texture: Tensor, device: torch.
 
 
 def encoder(name: str) -> Encoder:
-    """`lite` as it ships, padded as the plain script's. VGG19 with random weights, at which activations keep their size from layer to layer."""
+    """`lite` as it ships. VGG19 with random weights, at which activations keep their size from layer to layer."""
     if name == "lite":
-        return load_encoder(name, padding="zeros")
+        return load_encoder(name)
     torch.manual_seed(0)
     found = random_encoder(name)
     for layer in found.chain.values():

@@ -53,18 +53,6 @@ def perceptual_flag() -> Any:
     )
 
 
-def perceptual_padding_flag() -> Any:
-    """Of a network's recipe and of the pixels'."""
-    return flag(
-        None,
-        "perceptual network",
-        "of all its convolutions but the first: replicate, with which pictures of any size are judged alike, or zeros; "
-        "replicate for lite and zeros for the others, unless given",
-        ("zeros", "replicate"),
-        before="zeros",
-    )
-
-
 def content_norm_flag() -> Any:
     """Of a network's recipe and of the pixels'."""
     return flag(
@@ -182,7 +170,6 @@ class Recipe:
     pooling: str | None = flag(
         None, "perceptual network", "between its blocks: the network's own, unless given", ("max", "avg")
     )
-    perceptual_padding: str | None = perceptual_padding_flag()
 
     style_layers: tuple[str, ...] | None = flag(
         None, "loss", "layers whose Gram matrices are matched (relu1_1 .. relu5_1, or the network's counterparts)"

@@ -131,13 +131,7 @@ def prepare(
     held_out = paths[-PREVIEW_PHOTOS:] if len(paths) > 4 * PREVIEW_PHOTOS else []
     photos = paths[: len(paths) - len(held_out)]
 
-    encoder = load_encoder(
-        recipe.perceptual,
-        recipe.perceptual_weights,
-        recipe.perceptual_preprocess,
-        recipe.pooling,
-        recipe.perceptual_padding,
-    )
+    encoder = load_encoder(recipe.perceptual, recipe.perceptual_weights, recipe.perceptual_preprocess, recipe.pooling)
     say(f"perceptual network: {encoder.source}")
     if encoder.name == "lite" and paths and not resumed:  # without photos the papers' terms do as well
         recipe = replace(recipe, **on_lite(None, recipe_given, recipe, say))

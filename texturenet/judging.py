@@ -167,13 +167,7 @@ def require_at_hand(path: Path) -> None:
 
 def load_recipe_encoder(recipe: Recipe) -> Encoder:
     """The perceptual network that a recipe names. Raises ValueError where its weights can't be had."""
-    return load_encoder(
-        recipe.perceptual,
-        recipe.perceptual_weights,
-        recipe.perceptual_preprocess,
-        recipe.pooling,
-        recipe.perceptual_padding,
-    )
+    return load_encoder(recipe.perceptual, recipe.perceptual_weights, recipe.perceptual_preprocess, recipe.pooling)
 
 
 def encoder_key(encoder: Encoder) -> str:

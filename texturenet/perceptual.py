@@ -7,13 +7,9 @@ Layer names are the papers' (``relu4_2``, before the activation ``conv4_2``; res
 they keep the photo's light and shade where strokes are free (Li et al. 2017, arXiv 1707.01253, compare pictures that
 are averaged so, after a Laplacian).
 
-Departures from the papers, in how convolutions pad:
-* The first one pads by replication instead of zeros. A black frame around every picture is a texture of its own, which
-  the style loss would otherwise ask the generator to paint (the same choice as crowsonkb/style-transfer-pytorch, and
-  the cure for DmitryUlyanov/texture_nets#33).
-* So do all of `lite`'s, and of another network that is asked to. With zeros nearly all of relu5_1 knows of a border at
-  256 px and little of it does at 1024, so that a network which learned a texture's Gram matrix at one size paints
-  another one at any other: see "How the perceptual network pads" in docs/experiments.md.
+Departure from the papers: the first convolution pads by replication instead of zeros. A black frame around every
+picture is a texture of its own, which the style loss would otherwise ask the generator to paint (the same choice as
+crowsonkb/style-transfer-pytorch, and the cure for DmitryUlyanov/texture_nets#33).
 
 Weights are looked for in this order: a file of the user's, torch's cache, torchvision's download with its hash check.
 `lite` is our own small network and ships inside the package, so that nothing needs a download to start. Files may be
@@ -75,7 +71,6 @@ PREPROCESS = {
     "caffe": ((123.68 / 255, 116.779 / 255, 103.939 / 255), (1 / 255, 1 / 255, 1 / 255)),
 }
 POOLING = ("max", "avg")
-PADDING = ("zeros", "replicate")
 LITE_FILE = Path(__file__).with_name("lite.pt")
 
 # Files that their SHA-256 tells apart where the keys can't (both have torchvision's keys).
@@ -240,7 +235,6 @@ class Architecture:
     style_layers: tuple[str, ...]
     content_layers: tuple[str, ...]
     pooling: str
-    padding: str  # of all convolutions but the first
     weights: models.WeightsEnum | None  # torchvision's, None for a network that ships
 
 
@@ -253,7 +247,6 @@ ENCODERS: dict[str, Architecture] = {
         _VGG_STYLE,
         _VGG_CONTENT,
         "max",
-        "zeros",
         models.VGG19_Weights.IMAGENET1K_V1,
     ),
     "vgg16": Architecture(
@@ -261,7 +254,6 @@ ENCODERS: dict[str, Architecture] = {
         _VGG_STYLE,
         _VGG_CONTENT,
         "max",
-        "zeros",
         models.VGG16_Weights.IMAGENET1K_V1,
     ),
     "resnet18": Architecture(
@@ -269,7 +261,6 @@ ENCODERS: dict[str, Architecture] = {
         ("conv1", "layer1", "layer2", "layer3", "layer4"),
         ("layer2",),
         "max",
-        "zeros",
         models.ResNet18_Weights.IMAGENET1K_V1,
     ),
     "squeezenet1_1": Architecture(
@@ -277,7 +268,6 @@ ENCODERS: dict[str, Architecture] = {
         ("relu1", "fire3", "fire5", "fire7", "fire9"),
         ("fire5",),
         "max",
-        "zeros",
         models.SqueezeNet1_1_Weights.IMAGENET1K_V1,
     ),
     "lite": Architecture(
@@ -285,7 +275,6 @@ ENCODERS: dict[str, Architecture] = {
         _VGG_STYLE,
         _VGG_CONTENT,
         "avg",
-        "replicate",
         None,
     ),
 }
@@ -299,7 +288,6 @@ def load_encoder(
     weights_path: Path | None = None,
     preprocess: str | None = None,
     pooling: str | None = None,
-    padding: str | None = None,
 ) -> Encoder:
     """A frozen encoder with its weights; `encoder.source` says where they came from, in one line.
 
@@ -307,7 +295,6 @@ def load_encoder(
     weights_path  a file of the user's, in any of the formats above
     preprocess    a key of `PREPROCESS` for a file that does not tell; None: recognised, else torchvision's
     pooling       "max", "avg", or None for the network's own
-    padding       of all convolutions but the first: "zeros", "replicate", or None for the network's own
     Raises ValueError, naming every way out, where the weights can't be had or don't fit.
     """
     if name != "auto" and name not in ENCODERS:
@@ -316,22 +303,20 @@ def load_encoder(
         raise ValueError(f"unknown perceptual_preprocess {preprocess!r}; choose from {', '.join(PREPROCESS)}")
     if pooling is not None and pooling not in POOLING:
         raise ValueError(f"unknown pooling {pooling!r}; choose from {', '.join(POOLING)}")
-    if padding is not None and padding not in PADDING:
-        raise ValueError(f"unknown perceptual_padding {padding!r}; choose from {', '.join(PADDING)}")
     if weights_path is not None:
         state, found, source = _read_weights_file(weights_path, preprocess)
         name = _name_of_state(state) if name == "auto" else name
-        return _assemble(name, state, found, source, pooling, padding)
+        return _assemble(name, state, found, source, pooling)
     if name == "lite":
-        return _lite("lite (ships with texturenet)", pooling, padding)
+        return _lite("lite (ships with texturenet)", pooling)
     try:
         wanted = "vgg19" if name == "auto" else name
         state, found, source = _torchvision_weights(wanted)
-        return _assemble(wanted, state, found, source, pooling, padding)
+        return _assemble(wanted, state, found, source, pooling)
     except ValueError as error:
         if name != "auto":
             raise
-        return _lite(f"lite (ships with texturenet), since {str(error).split(';')[0]}", pooling, padding)
+        return _lite(f"lite (ships with texturenet), since {str(error).split(';')[0]}", pooling)
 
 
 def weights_at_hand(name: str) -> bool:
@@ -341,40 +326,24 @@ def weights_at_hand(name: str) -> bool:
 
 def random_encoder(name: str) -> Encoder:
     """The architecture with torch's random initialisation: for timing and for tests, not for pictures."""
-    return Encoder(name, _chain(name), "torchvision")
-
-
-def _lite(source: str, pooling: str | None, padding: str | None) -> Encoder:
-    state, preprocess, _ = _read_weights_file(LITE_FILE, None)
-    return _assemble("lite", state, preprocess, source, pooling, padding)
-
-
-def _chain(name: str, pooling: str | None = None, padding: str | None = None) -> dict[str, nn.Module]:
-    """A network's layers, their weights drawn at random."""
     architecture = ENCODERS[name]
-    chain = architecture.build(pooling or architecture.pooling)
-    if (padding or architecture.padding) == "replicate":
-        for layer in nn.ModuleDict(chain).modules():
-            if isinstance(layer, nn.Conv2d):
-                layer.padding_mode = "replicate"
-    return chain
+    return Encoder(name, architecture.build(architecture.pooling), "torchvision")
 
 
-def _unfilled(name: str, pooling: str | None = None, padding: str | None = None) -> dict[str, nn.Module]:
+def _lite(source: str, pooling: str | None) -> Encoder:
+    state, preprocess, _ = _read_weights_file(LITE_FILE, None)
+    return _assemble("lite", state, preprocess, source, pooling)
+
+
+def _unfilled(name: str, pooling: str | None = None) -> dict[str, nn.Module]:
     """The chain without memory for its weights: they are about to be loaded, and drawing them would cost seconds."""
+    architecture = ENCODERS[name]
     with torch.device("meta"):
-        return _chain(name, pooling, padding)
+        return architecture.build(pooling or architecture.pooling)
 
 
-def _assemble(
-    name: str,
-    state: dict[str, Tensor],
-    preprocess: str,
-    source: str,
-    pooling: str | None = None,
-    padding: str | None = None,
-) -> Encoder:
-    encoder = Encoder(name, _unfilled(name, pooling, padding), preprocess, source)
+def _assemble(name: str, state: dict[str, Tensor], preprocess: str, source: str, pooling: str | None = None) -> Encoder:
+    encoder = Encoder(name, _unfilled(name, pooling), preprocess, source)
     own = encoder.chain.state_dict()
     state = {key: value.float() for key, value in _canonical_keys(name, state).items() if key in own}
     unfit = [key for key in own if key not in state or state[key].shape != own[key].shape]

@@ -18,14 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from texturenet.config import (
-    Recipe,
-    content_colors_flag,
-    content_norm_flag,
-    flag,
-    perceptual_flag,
-    perceptual_padding_flag,
-)
+from texturenet.config import Recipe, content_colors_flag, content_norm_flag, flag, perceptual_flag
 
 # Optimizer -> its options with their defaults. The ablation report has Adam at 1e-1 and AdamW at 1e-2; the others are
 # torch's. With 50 steps of history L-BFGS is no further after 100 iterations than with 20, with 10 hardly less far.
@@ -77,7 +70,6 @@ class GatysRecipe:
     pooling: str | None = flag(
         None, "perceptual network", "between its blocks: the network's own, unless given", ("max", "avg")
     )
-    perceptual_padding: str | None = perceptual_padding_flag()
     describe_layers: bool = flag(False, "perceptual network", "print shape, min, max and mean of each layer first")
 
     style_size: int | None = flag(

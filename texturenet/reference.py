@@ -49,11 +49,7 @@ class Reference:
         if (frames := images.frame_count(texture_path)) > 1:  # a misspelt name fails before a network is looked for
             say(f"{texture_path}: the first of its {frames} frames is taken")
         encoder = load_encoder(
-            recipe.perceptual,
-            recipe.perceptual_weights,
-            recipe.perceptual_preprocess,
-            recipe.pooling,
-            recipe.perceptual_padding,
+            recipe.perceptual, recipe.perceptual_weights, recipe.perceptual_preprocess, recipe.pooling
         )
         say(f"perceptual network: {encoder.source}")
         instead = on_lite(preset, typed, recipe, say) if encoder.name == "lite" else {}
