@@ -1,7 +1,7 @@
 """Make the README's pictures of the web page: `python docs/make_page_pictures.py`, some minutes. Needs Chromium.
 
-They are of the page itself, in a folder of its own, after a training of 200 steps on the photos that ship. What it
-paints is as in make_pictures.py.
+They are of the page itself, in a folder of its own, after the 120 steps of its "Quick look" on the photos that ship.
+What it paints is as in make_pictures.py.
 """
 
 import os
@@ -40,7 +40,7 @@ def train(page: Page) -> None:
     page.get_by_role("button", name="Continue to the training").click()
     expect(page.get_by_text("Measured on this machine")).to_be_visible()
     page.get_by_role("button", name="Start training").click()
-    expect(page.get_by_role("img", name="after 160 steps")).to_be_visible()
+    expect(page.get_by_role("img", name="after 96 steps")).to_be_visible()
     shot(page, "gui-train")
     expect(page.get_by_text("finished", exact=True)).to_be_visible()
     page.get_by_role("button", name="Paint with it").click()

@@ -227,7 +227,7 @@ DOORS: dict[str, set[str]] = {
     "gui.texture": set(),
     "gui.desk": {"files", "gui.texture"},
     "gui.training": {"files", "styles"},
-    "gui.pace": {"config", "presets", "styles", "auditions", "gui.training"},
+    "gui.pace": {"config", "presets", "styles", "auditions", "crops", "gui.training"},
     "gui.gallery": {"files", "images", "checkpoint", "styles", "stylizer", "gui.photos", "gui.uploads"},
     "gui.easel": {"files", "gatys", "judging", "pictures", "stylizer", "gui.uploads"},
     "gui.live_reference": {"images", "gatys", "judging", "presets", "gui.uploads"},

@@ -148,6 +148,12 @@ def speed_of(rows: Sequence[dict[str, Any]], flags: dict[str, Any], elapsed: flo
     return Speed(photos * known["image_size"] ** 2, max(0.0, elapsed - stepping))
 
 
+def crop_side(flags: dict[str, Any], rows: Sequence[dict[str, Any]]) -> int:
+    """Of the crops, px, at the last step in a log that has one."""
+    step = next(row["step"] for row in reversed(rows) if row.get("event") == "step")
+    return crops.side(recipe_of(flags), step)
+
+
 def recent_speed(rows: Sequence[dict[str, Any]]) -> float | None:
     """Photos a second over the last rows; None before it is known."""
     speeds = [row["images_per_second"] for row in rows if row.get("event") == "step" and row.get("images_per_second")]

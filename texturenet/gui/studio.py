@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
-from texturenet import crops
 from texturenet.files import ImageError, find_images
 from texturenet.gui import pace, uploads
 from texturenet.gui.desk import Desk
@@ -130,8 +129,7 @@ class Studio:
         order, rows = self.trainings.order(name), self.rows(name)
         photos = pace.recent_speed(rows)
         if self.speed is None and order is not None and photos is not None:
-            step = next(row["step"] for row in reversed(rows) if row.get("event") == "step")
-            size = crops.side(pace.recipe_of(order.flags), step)
+            size = pace.crop_side(order.flags, rows)
             if size >= pace.TELLING_SIZE:
                 self.speed = pace.Speed(photos * size**2, 0.0)
 
