@@ -53,8 +53,8 @@ def parser() -> argparse.ArgumentParser:
         default=None,
         metavar="NAME",
         help="values that belong together, each overridable by its flag: of a published report; laptop, begun with "
-        "a style that ships; scratch, the same from weights drawn at random; best, three times as long, by which the "
-        "styles that ship were made; from "
+        "a style that ships; scratch, the same from weights drawn at random; best, three times as long, by which most "
+        "of the styles that ship were made; from "
         f"{', '.join(TRAIN_PRESETS)}",
     )
     machine = parser.add_argument_group("machine")

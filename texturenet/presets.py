@@ -306,7 +306,7 @@ TRAIN_PRESETS["scratch"] = TRAIN_PRESETS["laptop"] | {
     "image_size": 192,
     "grow_from": 128,
 }
-# Three times as many steps, the large ones on crops of 256 px, by which the styles that ship were made.
+# Three times as many steps, the large ones on crops of 256 px, by which most of the styles that ship were made.
 TRAIN_PRESETS["best"] = TRAIN_PRESETS["scratch"] | {"iterations": 16_000, "image_size": 256}
 
 
