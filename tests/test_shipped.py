@@ -9,6 +9,8 @@ from texturenet.judging import open_judged, sample_loss
 from texturenet.stylizer import Stylizer
 
 MEGABYTE = 10**6
+# What a user has trained here, as by the README's first commands, does not ship.
+SHIPS = {line.split()[1] for line in (styles.FOLDER / "SHA256SUMS").read_text().splitlines()}
 
 
 def recorded_loss(path: Path) -> float:
@@ -21,7 +23,7 @@ def recorded_loss(path: Path) -> float:
     return loss
 
 
-@pytest.mark.parametrize("path", styles.shipped(), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", [path for path in styles.shipped() if path.name in SHIPS], ids=lambda path: path.stem)
 def test_a_shipped_style(path: Path) -> None:
     assert sample_loss(open_judged(path)) == pytest.approx(recorded_loss(path), rel=0.02)
 
