@@ -143,9 +143,9 @@ def speed_of(rows: Sequence[dict[str, Any]], flags: dict[str, Any], elapsed: flo
     photos = recent_speed(rows)
     if photos is None or len(rows) < PROBE_STEPS:
         return None
-    known = DEFAULTS | flags
-    stepping = known["iterations"] * known["batch_size"] / photos
-    return Speed(photos * known["image_size"] ** 2, max(0.0, elapsed - stepping))
+    recipe = recipe_of(flags)
+    stepping = recipe.iterations * recipe.batch_size / photos
+    return Speed(photos * recipe.image_size**2, max(0.0, elapsed - stepping))
 
 
 def crop_side(flags: dict[str, Any], rows: Sequence[dict[str, Any]]) -> int:
