@@ -121,7 +121,7 @@ def prepare(
     if (frames := images.frame_count(texture_path)) > 1:
         say(f"{texture_path}: the first of its {frames} frames is learned")
     if data_dir is None:
-        say("no --data_dir: learning the texture alone, from noise")
+        say("no --data_dir: learning the texture alone, from noise and without a content term")
         paths: list[Path] = []
     else:
         index = data.find_photos(data_dir, categories)
@@ -176,7 +176,8 @@ def prepare(
     preview_photos = held_out or photos[:PREVIEW_PHOTOS]
     started_from: dict[str, Any] | None = (start or resumed or {}).get("started_from")
     if start and started_from:
-        say(f"begun with the weights of {started_from['name']} after {started_from['step']:,} steps")
+        bent = "" if start["slope"] == recipe.slope else f", from a slope of {start['slope']:g} to {recipe.slope:g}"
+        say(f"begun with the weights of {started_from['name']} after {started_from['step']:,} steps{bent}")
     return Job(
         recipe,
         run,
@@ -235,6 +236,8 @@ def _require_usable(recipe: Recipe) -> None:
 def beginning(style: Path | str, recipe_given: dict[str, Any], with_photos: bool) -> dict[str, Any]:
     """The "weights" that a new run begins with, the recipe's "shape" that they fit, and checkpoint.py's "started_from".
 
+    With "slope", that of the activations they were trained with.
+
     style         a checkpoint, or the name of one that ships
     recipe_given  the fields of the shape that were asked for; None for one that was not
     Raises ValueError where the run could not begin with them.
@@ -249,8 +252,8 @@ def beginning(style: Path | str, recipe_given: dict[str, Any], with_photos: bool
             f"can't start from {path}: it was not trained on {kind}, as this run will be; give --start_from none"
         )
     shape = {"generator": found["generator"]["name"], **options}
-    for free in ("padding", "slope"):  # weights fit any
-        shape.pop(free, None)
+    shape.pop("padding", None)  # weights fit any, and any slope
+    slope = shape.pop("slope", 0.01)
     noise_scales = shape.pop("noise_scales", None)
     if set(shape) != set(SHAPES) - {"noise_scales"} - ({"scales"} if shape["generator"] == "residual" else set()):
         raise ValueError(f"can't start from {path}: its network is none that train.py trains")
@@ -259,6 +262,7 @@ def beginning(style: Path | str, recipe_given: dict[str, Any], with_photos: bool
             raise ValueError(f"can't start from {path}: its {name} is {value}; leave --{name} out")
     return {
         "shape": shape | {"noise_scales": recipe_given.get("noise_scales") or noise_scales},  # see `begin_with`
+        "slope": slope,
         "weights": found["weights"],
         "started_from": {"name": found["name"], "step": found["step"], "sha256": sha256(path)},
     }
