@@ -33,7 +33,10 @@ def _block(in_channels: int, channels: int) -> nn.Sequential:
 
 
 class Pyramid(nn.Module):
-    """`texturenet.generators.Pyramid` with its defaults for photos; takes that network's state dict as it is."""
+    """`texturenet.generators.Pyramid` as train.py has it for photos, but with texture_nets' slope.
+
+    Takes that network's state dict as it is.
+    """
 
     def __init__(self, scales: int = 6, width: int = 8, noise_channels: int = 3) -> None:
         super().__init__()
@@ -60,7 +63,7 @@ class Pyramid(nn.Module):
             noise = [torch.rand(len(p), self.noise_channels, *p.shape[-2:], device=p.device) for p in pooled]
         x = self.enter[-1](torch.cat([pooled[-1] - 0.5, noise[-1]], 1))
         for k in reversed(range(self.scales - 1)):
-            coarse = self.norm_coarse[k](F.interpolate(x, scale_factor=2))
+            coarse = F.interpolate(self.norm_coarse[k](x), scale_factor=2, mode="bilinear" if k else "nearest")
             fine = self.norm_fine[k](self.enter[k](torch.cat([pooled[k] - 0.5, noise[k]], 1)))
             x = self.join[k](torch.cat([fine, coarse], 1))
         return torch.sigmoid(self.to_rgb(x) + self.light(padded))[..., :height, :width]
@@ -167,6 +170,11 @@ def like(features: Tensor, wanted: Tensor) -> Tensor:
     return (features - mean) * ((wanted_variance + eps) / (variance + eps)).sqrt() + wanted_mean
 
 
+def blurred(image: Tensor) -> Tensor:
+    """`blur_8` of `texturenet.perceptual`."""
+    return F.avg_pool2d(F.avg_pool2d(F.avg_pool2d(image, 4), 2, 1), 2, 1)
+
+
 class Loss:
     """`texturenet.losses.PerceptualLoss` of a recipe with the default style layers, on the relative scale."""
 
@@ -182,8 +190,8 @@ class Loss:
         """Both (B, 3, H, W) -> a scalar."""
         shown = photo if self.palette is None else in_palette(self.palette, photo)
         deepest = max(layer for layer in self.content if layer.startswith("relu"))
-        photos = self.vgg(shown, deepest) | {"rgb_8": F.avg_pool2d(shown, 8)}
-        found = self.vgg(picture, STYLE[-1]) | {"rgb_8": F.avg_pool2d(picture, 8)}
+        photos = self.vgg(shown, deepest) | {"blur_8": blurred(shown)}
+        found = self.vgg(picture, STYLE[-1]) | {"blur_8": blurred(picture)}
         loss = picture.new_zeros(())
         for layer, content_weight in self.content.items():
             kept, wanted = found[layer], photos[layer]

@@ -59,7 +59,7 @@ def write_style(path: Path) -> None:
     checkpoint.save(
         path,
         name="benchmark",
-        generator={"name": "pyramid", "options": {}},
+        generator={"name": "pyramid", "options": {"upsampling": "bilinear"}},
         weights=Pyramid().state_dict(),
         recipe=to_plain(Recipe()),
         perceptual={"name": "lite", "source": "none"},

@@ -196,6 +196,7 @@ def test_a_name_that_leads_elsewhere(name: str, path: Path) -> None:
         {"noise_scales": -1},
         {"slope": "steep"},
         {"padding": ("zeros",)},
+        {"upsampling": 2},
         {"content": [1]},
     ],
     ids=str,

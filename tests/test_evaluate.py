@@ -514,7 +514,7 @@ def test_training_sweep(
         (1.0, [0.4, 0.8]),
     ]
     for recipe in recipes:  # as train.py on lite has it
-        assert (recipe["style_weights"], recipe["content_layers"]) == ([3, 3, 4, 4, 3], ["relu3_1", "rgb_8"])
+        assert (recipe["style_weights"], recipe["content_layers"]) == ([3, 3, 4, 4, 3], ["relu3_1", "blur_8"])
     assert images.load_image(out / "checks-training-1-0.jpg").shape[-1] >= 2 * reports.TILE
 
     trained: list[object] = []

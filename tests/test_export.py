@@ -74,6 +74,8 @@ def test_the_file_describes_itself(mosaic_onnx: tuple[Path, str]) -> None:
         ("pyramid", {"content": False, "scales": 2, "width": 2, "padding": "circular", "normalization": "batch"}),
         ("pyramid", {"scales": 3, "width": 2, "noise_scales": 1}),
         ("pyramid", {"scales": 3, "width": 2}),
+        ("pyramid", {"scales": 4, "width": 2, "upsampling": "bilinear"}),
+        ("pyramid", {"content": False, "scales": 3, "width": 2, "padding": "circular", "upsampling": "bilinear"}),
         ("residual", {"width": 2, "blocks": 1, "noise_channels": 0, "slope": 0.0, "direct": True}),
     ],
 )

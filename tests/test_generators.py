@@ -6,7 +6,18 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from texturenet import config
-from texturenet.generators import GENERATORS, NORMALIZATIONS, PADDINGS, Generator, Pyramid, Residual, make_noise, pad_to
+from texturenet.generators import (
+    GENERATORS,
+    NORMALIZATIONS,
+    PADDINGS,
+    UPSAMPLINGS,
+    Generator,
+    Pyramid,
+    Residual,
+    enlarged,
+    make_noise,
+    pad_to,
+)
 
 SMALL = {"pyramid": {"scales": 4, "width": 4}, "residual": {"width": 4, "blocks": 1}}
 
@@ -21,6 +32,7 @@ def test_names_are_the_flags() -> None:
     fields = {spec.name: spec.metadata["choices"] for spec in config.fields(config.Recipe)}
     assert fields["normalization"] == tuple(NORMALIZATIONS)
     assert fields["padding"] == PADDINGS
+    assert fields["upsampling"] == UPSAMPLINGS
 
 
 @pytest.mark.parametrize("name", GENERATORS)
@@ -102,14 +114,33 @@ def test_parameter_counts() -> None:
     assert count(Residual()) == 1_685_423
 
 
-@pytest.mark.parametrize("name", GENERATORS)
-def test_a_texture_of_circular_padding_tiles(name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "options"), [("pyramid", {"upsampling": each}) for each in UPSAMPLINGS] + [("residual", {})], ids=str
+)
+def test_a_texture_of_circular_padding_tiles(name: str, options: dict[str, str]) -> None:
     """Shifting the noise around the edge shifts the picture around the edge, so edge meets edge like any neighbours."""
-    generator = small(name, content=False, padding="circular")
+    generator = small(name, content=False, padding="circular", **options)
     noise = make_noise(generator, 1, 64, 64, 0)
     shifted = [level.roll(level.shape[-1] // 2, dims=-1) for level in noise]
     with torch.no_grad():
         assert torch.allclose(generator(None, noise).roll(32, dims=-1), generator(None, shifted), atol=1e-4)
+
+
+def test_a_map_enlarged_bilinearly_has_no_blocks() -> None:
+    """But for the last step, whose pixels stand four times each."""
+    generator = small("pyramid", upsampling="bilinear")
+    ways = [generator.upsampling_to(scale) for scale in range(generator.scales - 1)]
+    assert ways == ["nearest", "bilinear", "bilinear"]
+    x = torch.arange(12.0).view(1, 1, 3, 4)
+    large = enlarged(x, "bilinear", "reflect")
+    assert large.shape == (1, 1, 6, 8)
+    assert large[0, 0, 0].tolist() == [0, 0.25, 0.75, 1.25, 1.75, 2.25, 2.75, 3]
+    around = enlarged(x, "bilinear", "circular")
+    assert torch.equal(around[..., 2:-2, 2:-2], large[..., 2:-2, 2:-2])
+    assert around[0, 0, 2].tolist() == pytest.approx([3.75, 3.25, 3.75, 4.25, 4.75, 5.25, 5.75, 5.25])
+    assert enlarged(x, "nearest", "circular")[0, 0, 0].tolist() == [0, 0, 1, 1, 2, 2, 3, 3]
+    with pytest.raises(ValueError, match="unknown upsampling 'cubic'; choose from bilinear, nearest"):
+        small("pyramid", upsampling="cubic")
 
 
 def unpainted(photo: Tensor) -> Tensor:

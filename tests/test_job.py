@@ -263,7 +263,7 @@ def test_a_run_begins_with_the_weights_of_another_style(
     before = checkpoint.load(trained)
     assert all(torch.equal(Learner(prepared).generator.state_dict()[name], w) for name, w in before["weights"].items())
     steep = resumed(tmp_path / "new", texture_path, photo_dir, said := [], given=begun | {"slope": 0.5})
-    assert "begun with the weights of s after 2 steps, from a slope of 0.2 to 0.5" in said
+    assert "their slope was 0.2, and is 0.5 from here on" in said
     slopes = {
         layer.negative_slope for layer in Learner(steep).generator.modules() if isinstance(layer, torch.nn.LeakyReLU)
     }
@@ -345,6 +345,8 @@ def test_noise_of_few_scales_is_for_pyramids_with_photos(tmp_path: Path, texture
 
     assert (scales(photo_dir), scales(None), scales(photo_dir, generator="residual")) == (2, None, None)
     assert sum(line.startswith("noise_scales 2 left out") for line in said) == 2
+    assert scales(photo_dir, generator="residual", upsampling="nearest") is None
+    assert said[-1] == "upsampling nearest left out: it is of pyramids"
     with pytest.raises(ValueError, match="noise_scales 7: the pyramid has 3 scales; give fewer"):
         scales(photo_dir, noise_scales=7)
 
@@ -361,7 +363,7 @@ def test_on_lite_a_run_with_photos_has_the_loss_of_the_styles(
         return made, [line for line in said if "on lite" in line]
 
     recipe, (line,) = resolved({"content_norm": "none"})
-    assert recipe.style_weights == shipped.style_weights and recipe.content_layers == ("relu3_1", "rgb_8")
+    assert recipe.style_weights == shipped.style_weights and recipe.content_layers == ("relu3_1", "blur_8")
     assert recipe.content_colors == "texture" and recipe.content_norm == "none"
     assert line.startswith("the loss on lite: style_weights 3 3 4 4 3 instead of 5 6 2 2 2; content_layers relu3_1")
     for given, photos in (({"loss_scale": "raw"}, photo_dir), ({}, None)):

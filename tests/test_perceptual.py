@@ -158,8 +158,28 @@ def test_luma_and_rgb_are_layers_of_every_network():
     assert encoder(picture, ["luma_5"])["luma_5"].shape == (1, 1, 4, 7)
     with pytest.raises(ValueError, match=r"too small for luma_16 of lite: it takes at least 32x32"):
         encoder(picture, ["relu5_1", "luma_16"])
-    with pytest.raises(ValueError, match=r"unknown layer 'luma_0' of lite; .*or rgb_8 or luma_8 \(averaged"):
+    with pytest.raises(ValueError, match=r"unknown layer 'luma_0' of lite; .*or blur_8, rgb_8 or luma_8 \(averaged"):
         encoder.resolve(["luma_0"])
+
+
+def test_blur_has_no_grid():
+    """A stripe within a cell is seen twice as well as one across two; windows see both alike."""
+    encoder = load_encoder("lite")
+    within, across = torch.zeros(1, 3, 32, 37), torch.zeros(1, 3, 32, 37)
+    within[..., 12:16] = across[..., 14:18] = 1.0
+
+    def seen(picture: Tensor, layer: str) -> float:
+        return encoder(picture, [layer])[layer].square().sum().item()
+
+    assert encoder(within, ["blur_8"])["blur_8"].shape == (1, 3, 6, 7)
+    assert encoder(within, ["blur_8"])["blur_8"][0, 0, 3].tolist() == [0, 0.25, 0.5, 0.25, 0, 0, 0]
+    assert seen(within, "rgb_8") / seen(across, "rgb_8") == pytest.approx(2)
+    assert seen(within, "blur_8") / seen(across, "blur_8") == pytest.approx(1.2)
+    for layer in ("blur_7", "blur_0", "blur_08"):
+        with pytest.raises(ValueError, match=f"unknown layer '{layer}' of lite"):
+            encoder.resolve([layer])
+    with pytest.raises(ValueError, match="too small for blur_16 of lite: it takes at least 32x32"):
+        encoder(torch.zeros(1, 3, 31, 40), ["blur_16"])
 
 
 def test_luma_is_blind_to_colour_and_to_strokes_within_a_cell():

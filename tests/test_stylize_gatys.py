@@ -95,7 +95,7 @@ def test_without_a_preset_lite_has_the_loss_of_the_styles(
 
     assert stylize.main(words) == 0
     line = (
-        "the loss on lite: style_weights 3 3 4 4 3 instead of 5 6 2 2 2; content_layers relu3_1 rgb_8 instead "
+        "the loss on lite: style_weights 3 3 4 4 3 instead of 5 6 2 2 2; content_layers relu3_1 blur_8 instead "
         "of the network's; content_weights 0.4 0.8 instead of 2; content_norm instance instead of none; content_colors "
         "texture instead of photo\n"
     )
@@ -116,7 +116,7 @@ def test_without_a_preset_lite_has_the_loss_of_the_styles(
         (["--content_layers", "relu2_2"], {"relu2_2": 2.0}),  # two numbers for one layer otherwise
         (["--content_layers", "relu2_2", "--preset", "gatys2016"], {"relu2_2": 1e-5}),
         (["--content_weights", "4"], {"relu4_2": 4.0}),  # one for two layers otherwise
-        (["--content_weights", "4", "1"], {"relu3_1": 4.0, "rgb_8": 1.0}),
+        (["--content_weights", "4", "1"], {"relu3_1": 4.0, "blur_8": 1.0}),
         (["--loss_scale", "raw"], {"relu4_2": 2.0}),
     ],
 )

@@ -50,15 +50,26 @@ def test_styles_ship() -> None:
     assert SHIPPED
 
 
-@pytest.mark.parametrize("kind", [Pyramid, Residual])
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [(Pyramid, {"upsampling": "bilinear"}), (Pyramid, {"upsampling": "nearest"}), (Residual, {})],
+    ids=["bilinear", "nearest", "residual"],
+)
 @pytest.mark.parametrize("padding", PADDINGS)
 @pytest.mark.parametrize("content", [True, False])
-def test_strips_of_one_row(
-    kind: type[Pyramid | Residual], padding: str, content: bool, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("rows", [1, 3])
+def test_strips_of_a_few_rows(
+    kind: type[Pyramid | Residual],
+    options: dict[str, str],
+    padding: str,
+    content: bool,
+    rows: int,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    generator = untrained(kind, padding=padding, content=content)
-    whole, tiled, starts = both_ways(generator, 45, 37, 1, NOTHING, monkeypatch)
-    assert starts == list(range(45))
+    generator = untrained(kind, padding=padding, content=content, **options)
+    across = 4 * -(-37 // generator.multiple) * generator.multiple
+    whole, tiled, starts = both_ways(generator, 45, 37, rows * generator.channels * across // 4, NOTHING, monkeypatch)
+    assert starts == list(range(0, 45, rows))
     assert (tiled - whole).abs().max() < 1e-5
 
 
@@ -68,9 +79,10 @@ def test_strips_of_one_row(
         untrained(Pyramid, normalization="batch"),
         untrained(Residual, noise_channels=0, direct=True, slope=0.0),
         untrained(Pyramid, scales=6),  # enlarged from 1 x 2 positions
+        untrained(Pyramid, scales=6, upsampling="bilinear"),
         untrained(Pyramid, noise_scales=1),
     ],
-    ids=["batch norm", "a picture without noise", "16 px", "noise of one scale"],
+    ids=["batch norm", "a picture without noise", "16 px", "16 px, bilinear", "noise of one scale"],
 )
 @pytest.mark.parametrize("room", [ENOUGH, NOTHING])
 def test_unusual_networks(generator: Generator, room: int, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -79,6 +79,7 @@ _HOLDS: dict[str, Callable[[Any], bool]] = {
     "training": lambda training: isinstance(training, dict),
     "started_from": lambda start: isinstance(start, dict),
 }
+WORDS = {"normalization", "padding", "upsampling"}  # the generator's options that are no numbers
 # What a file may ask of a generator: sizes are claims until its weights have been seen to fit.
 RANGES = {"scales": (1, 12), "width": (1, 1024), "blocks": (0, 64), "noise_channels": (0, 64), "noise_scales": (0, 12)}
 
@@ -155,10 +156,10 @@ def build_generator(fields: dict[str, Any]) -> Generator:
     spec = fields["generator"]
     try:
         options = spec["options"]
-        for option in {"normalization", "padding"} & options.keys():
+        for option in WORDS & options.keys():
             if not isinstance(options[option], str):
                 raise ValueError(f"its {option} is no name")
-        numbers = {option: value for option, value in options.items() if option not in ("normalization", "padding")}
+        numbers = {option: value for option, value in options.items() if option not in WORDS}
         if trouble := out_of_range(numbers):
             raise ValueError(f"its {trouble}")
         with torch.device("meta"):  # sizes are claims until weights of these sizes have been loaded

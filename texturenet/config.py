@@ -153,6 +153,13 @@ class Recipe:
     slope: float = flag(
         0.2, "generator", "of the activations below zero; 0.01 in texture_nets, 0 is a plain ReLU", least=0, before=0.01
     )
+    upsampling: str = flag(
+        "bilinear",
+        "generator",
+        "of what the pyramid's coarser scales say, up to half the size; nearest, as in the paper, leaves meshes",
+        ("bilinear", "nearest"),
+        before="nearest",
+    )
     padding: str | None = flag(
         None,
         "generator",

@@ -16,6 +16,10 @@ Departures from the papers, each on purpose:
 * It may be kept to the coarsest scales. With noise at all of them, the starry_night that shipped heard that of 4 px
   alone: spots of one size, evenly spread. With that of 8 px and more it lays large forms; see docs/quality.md.
 * Reflection padding (circular for textures that have to tile) instead of zeros, which paint a frame.
+* What coarser scales say is enlarged bilinearly (`--upsampling nearest` as in the paper), but for the last step, to
+  full size: blocks of equal values have edges along rows and columns, of which the network made meshes and weaves.
+  With the last step bilinear too the loss ended higher, and half a convolution is saved by its being nearest
+  (`rows.convolved_enlarged`). See "Meshes and rows" in docs/experiments.md.
 """
 
 from __future__ import annotations
@@ -56,6 +60,8 @@ NORMALIZATIONS: dict[str, Callable[[int], nn.Module]] = {
 }
 Padding = Literal["reflect", "circular", "replicate", "zeros"]
 PADDINGS = get_args(Padding)
+Upsampling = Literal["bilinear", "nearest"]
+UPSAMPLINGS = get_args(Upsampling)
 
 
 def conv_block(
@@ -85,6 +91,14 @@ def pad_to(image: Tensor, height: int, width: int) -> Tensor:
 
     h, w = image.shape[-2:]
     return image[..., reflected(h, height), :][..., reflected(w, width)]
+
+
+def enlarged(x: Tensor, upsampling: Upsampling, padding: Padding) -> Tensor:
+    """(B, C, H, W) -> (B, C, 2 H, 2 W). Beyond its edge a map goes on with the edge's values, a circular one around."""
+    if upsampling == "bilinear" and padding == "circular":
+        around = F.pad(x, (1, 1, 1, 1), mode="circular")
+        return F.interpolate(around, scale_factor=2.0, mode="bilinear")[..., 2:-2, 2:-2]
+    return F.interpolate(x, scale_factor=2.0, mode=upsampling)
 
 
 class Light(nn.Module):
@@ -141,6 +155,8 @@ class Pyramid(nn.Module):
     noise_scales     how many of the coarsest scales are given noise; None: all, as in the paper
     slope            of the activations below zero; 0.01, as in texture_nets, unless a file says another
     normalization    a key of `NORMALIZATIONS`; padding one of `PADDINGS`
+    upsampling       one of `UPSAMPLINGS`, from scale to scale up to half the size; nearest, as in texture_nets, unless
+                     a file says another. From there to full size it is nearest
     """
 
     def __init__(
@@ -153,6 +169,7 @@ class Pyramid(nn.Module):
         padding: Padding = "reflect",
         noise_scales: int | None = None,
         slope: float = 0.01,
+        upsampling: Upsampling = "nearest",
     ) -> None:
         super().__init__()
         noise_scales = scales if noise_scales is None else noise_scales
@@ -161,6 +178,8 @@ class Pyramid(nn.Module):
                 f"noise_scales {noise_scales} of {scales} scales: "
                 + ("there are no more" if content else "without a photo each of them has to have noise")
             )
+        if upsampling not in UPSAMPLINGS:
+            raise ValueError(f"unknown upsampling {upsampling!r}; choose from {', '.join(UPSAMPLINGS)}")
         self.content, self.scales, self.noise_channels, self.noise_scales = (
             content,
             scales,
@@ -168,6 +187,7 @@ class Pyramid(nn.Module):
             noise_scales,
         )
         self.multiple, self.channels = 2 ** (scales - 1), width * scales
+        self.padding, self.upsampling = padding, upsampling
         norm = NORMALIZATIONS[normalization]
 
         def block(in_channels: int, out_channels: int) -> nn.Sequential:
@@ -191,6 +211,10 @@ class Pyramid(nn.Module):
         """Noise maps there."""
         return self.noise_channels if scale >= self.scales - self.noise_scales else 0
 
+    def upsampling_to(self, scale: int) -> Upsampling:
+        """How a map is enlarged that is joined with those of `scale`; 0 is full size."""
+        return self.upsampling if scale else "nearest"
+
     def noise_shapes(self, height: int, width: int) -> list[tuple[int, int, int]]:
         """(C, H, W) of the noise maps of each scale for a picture of height x width, finest first; C may be 0."""
         h, w = padded_size(height, width, self.multiple)
@@ -212,8 +236,8 @@ class Pyramid(nn.Module):
         x = self.enter[-1](inputs[-1])
         for k in reversed(range(self.scales - 1)):
             fine = self.norm_fine[k](self.enter[k](inputs[k]))
-            # Normalised before it is enlarged: each value four times has the same mean and variance.
-            coarse = F.interpolate(self.norm_coarse[k](x), scale_factor=2.0, mode="nearest")
+            # Normalised before it is enlarged: a quarter of the work, and to full size the same mean and variance.
+            coarse = enlarged(self.norm_coarse[k](x), self.upsampling_to(k), self.padding)
             x = self.join[k](torch.cat([fine, coarse], dim=1))
         logits = self.to_rgb(x).float()
         if padded is not None:

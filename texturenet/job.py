@@ -28,6 +28,7 @@ from texturenet.processes import ALONE, Processes
 PREVIEW_PHOTOS = 3
 # Weights fit no other value of these.
 SHAPES = ("generator", "scales", "width", "noise_channels", "noise_scales", "normalization")
+FREE = ("slope", "upsampling")  # weights fit any value of these, and learn it in a few hundred steps
 
 
 @dataclass(frozen=True)
@@ -149,6 +150,8 @@ def prepare(
         say(f"grow_from {recipe.grow_from} left out: all crops have {recipe.image_size} px")
     if recipe_given.get("noise_scales") and recipe.noise_scales is None:
         say(f"noise_scales {recipe_given['noise_scales']} left out: it is of pyramids that are given photos")
+    if recipe.generator == "residual" and "upsampling" in recipe_given:
+        say(f"upsampling {recipe_given['upsampling']} left out: it is of pyramids")
     changes: list[dict[str, Any]] = []
     if resumed:
         changes = [*resumed.get("changes", []), *_changed(before, recipe, resumed["step"], with_changes, say)]
@@ -176,8 +179,10 @@ def prepare(
     preview_photos = held_out or photos[:PREVIEW_PHOTOS]
     started_from: dict[str, Any] | None = (start or resumed or {}).get("started_from")
     if start and started_from:
-        bent = "" if start["slope"] == recipe.slope else f", from a slope of {start['slope']:g} to {recipe.slope:g}"
-        say(f"begun with the weights of {started_from['name']} after {started_from['step']:,} steps{bent}")
+        say(f"begun with the weights of {started_from['name']} after {started_from['step']:,} steps")
+        for field, then in start["free"].items():
+            if (now := getattr(recipe, field)) != then:
+                say(f"their {field} was {then}, and is {now} from here on")
     return Job(
         recipe,
         run,
@@ -236,7 +241,7 @@ def _require_usable(recipe: Recipe) -> None:
 def beginning(style: Path | str, recipe_given: dict[str, Any], with_photos: bool) -> dict[str, Any]:
     """The "weights" that a new run begins with, the recipe's "shape" that they fit, and checkpoint.py's "started_from".
 
-    With "slope", that of the activations they were trained with.
+    With "free", the values of `FREE` that they were trained with.
 
     style         a checkpoint, or the name of one that ships
     recipe_given  the fields of the shape that were asked for; None for one that was not
@@ -252,8 +257,10 @@ def beginning(style: Path | str, recipe_given: dict[str, Any], with_photos: bool
             f"can't start from {path}: it was not trained on {kind}, as this run will be; give --start_from none"
         )
     shape = {"generator": found["generator"]["name"], **options}
-    shape.pop("padding", None)  # weights fit any, and any slope
-    slope = shape.pop("slope", 0.01)
+    for any_fits in ("padding", *FREE):
+        shape.pop(any_fits, None)
+    then = from_plain(Recipe, found["recipe"])
+    free = {name: getattr(then, name) for name in FREE if name != "upsampling" or shape["generator"] == "pyramid"}
     noise_scales = shape.pop("noise_scales", None)
     if set(shape) != set(SHAPES) - {"noise_scales"} - ({"scales"} if shape["generator"] == "residual" else set()):
         raise ValueError(f"can't start from {path}: its network is none that train.py trains")
@@ -262,7 +269,7 @@ def beginning(style: Path | str, recipe_given: dict[str, Any], with_photos: bool
             raise ValueError(f"can't start from {path}: its {name} is {value}; leave --{name} out")
     return {
         "shape": shape | {"noise_scales": recipe_given.get("noise_scales") or noise_scales},  # see `begin_with`
-        "slope": slope,
+        "free": free,
         "weights": found["weights"],
         "started_from": {"name": found["name"], "step": found["step"], "sha256": sha256(path)},
     }

@@ -43,7 +43,7 @@ def build(recipe: Recipe, content: bool) -> tuple[Generator, dict[str, Any]]:
         "slope": recipe.slope,
     }
     if recipe.generator == "pyramid":
-        options["scales"] = recipe.scales
+        options["scales"], options["upsampling"] = recipe.scales, recipe.upsampling
         if recipe.noise_scales is not None:
             options["noise_scales"] = recipe.noise_scales
     with torch.random.fork_rng(devices=[]):

@@ -2,10 +2,12 @@
 
 An `Encoder` takes images as everything here does, (B, 3, H, W) RGB in [0, 1]; normalisation happens inside.
 Layer names are the papers' (``relu4_2``, before the activation ``conv4_2``; resnet18 ``layer2``), and Keras' spelling
-(``block4_conv2``, which includes the activation) is understood as an alias. Two layers belong to no network:
-``rgb_8`` is the picture itself averaged over 8x8 px, ``luma_8`` its luma, and so with any number. As content layers
-they keep the photo's light and shade where strokes are free (Li et al. 2017, arXiv 1707.01253, compare pictures that
-are averaged so, after a Laplacian).
+(``block4_conv2``, which includes the activation) is understood as an alias. Three layers belong to no network:
+``rgb_8`` is the picture itself averaged over cells of 8x8 px, ``luma_8`` its luma, and ``blur_8`` the picture through
+windows that fall off from their middle, 8 px wide at half their height and one every 4 px; and so with any number. As
+content layers they keep the photo's light and shade where strokes are free (Li et al. 2017, arXiv 1707.01253, compare
+pictures that are averaged so, after a Laplacian). Cells that meet at edges are a grid that a generator finds: it laid
+its strokes so that each cell came out even, in rows. Through windows that overlap there is none to be found.
 
 Departure from the papers: the first convolution pads by replication instead of zeros. A black frame around every
 picture is a texture of its own, which the style loss would otherwise ask the generator to paint (the same choice as
@@ -121,8 +123,8 @@ class Encoder(nn.Module):
         for layer in resolved:
             if layer not in self.chain and not _averaged_over(layer):
                 raise ValueError(
-                    f"unknown layer {layer!r} of {self.name}; choose from {', '.join(self.layers)}, or rgb_8 or luma_8 "
-                    "(averaged over 8x8 px; any number)"
+                    f"unknown layer {layer!r} of {self.name}; choose from {', '.join(self.layers)}, or blur_8, rgb_8 "
+                    "or luma_8 (averaged over 8x8 px; any number, an even one for blur)"
                 )
         return resolved
 
@@ -130,15 +132,11 @@ class Encoder(nn.Module):
         """Features of the named layers, and nothing computed beyond the last of them.
 
         image    (B, 3, H, W) RGB in [0, 1]
-        returns  {layer: (B, C, H', W')}, in the dtype of the network's weights; rgb_8 and luma_8 in the image's
+        returns  {layer: (B, C, H', W')}, in the dtype of the network's weights; blur_8, rgb_8, luma_8 in the image's
         """
         wanted = set(self.resolve(layers))
         self._require_size(image, wanted)
-        features = {
-            name: F.avg_pool2d(luma(image) if name.startswith("luma") else image, cell)
-            for name in wanted
-            if (cell := _averaged_over(name))
-        }
+        features = {name: _averaged(image, name, cell) for name in wanted if (cell := _averaged_over(name))}
         if len(features) == len(wanted):
             return features
         x = ((image - self.mean) / self.std).to(next(self.chain.parameters()).dtype)
@@ -154,7 +152,7 @@ class Encoder(nn.Module):
         return features
 
     def _require_size(self, image: Tensor, wanted: set[str]) -> None:
-        # Two cells of rgb_8, since what is compared may be variances.
+        # Two cells of rgb_8 or windows of blur_8, since what is compared may be variances.
         smallest = {name: 2 * cell for name in wanted if (cell := _averaged_over(name))}
         stride = 1
         for name, layer in self.chain.items():
@@ -172,9 +170,16 @@ class Encoder(nn.Module):
 
 
 def _averaged_over(layer: str) -> int:
-    """Side in px of the cells of ``rgb_8`` or ``luma_8``; 0 for a network's layer."""
-    match = re.fullmatch(r"(?:rgb|luma)_([1-9]\d*)", layer)
-    return int(match[1]) if match else 0
+    """Side in px of the cells of ``rgb_8`` or ``luma_8``, width of the windows of ``blur_8``; 0 for another layer."""
+    match = re.fullmatch(r"(?:rgb|luma)_([1-9]\d*)|blur_((?:[1-9]\d*)?[02468])", layer)
+    return int(match[1] or match[2]) if match else 0
+
+
+def _averaged(image: Tensor, layer: str, cell: int) -> Tensor:
+    if layer.startswith("blur"):  # weights of 1, 2, 1 over cells of half the width, along both axes
+        halves = F.avg_pool2d(image, cell // 2)
+        return F.avg_pool2d(F.avg_pool2d(halves, 2, 1), 2, 1)
+    return F.avg_pool2d(luma(image) if layer.startswith("luma") else image, cell)
 
 
 def _keras_alias(layer: str) -> str:

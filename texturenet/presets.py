@@ -249,11 +249,11 @@ PRESETS: dict[str, dict[str, Any]] = {
 }
 
 # relu3_1 tells a face by its lines; relu4_2, which the styles were made with before, asks one pass for more than it can
-# paint, and says less of a face. rgb_8 keeps light, shade and colours, so that relu3_1 bears less than half the weight
+# paint, and says less of a face. blur_8 keeps light, shade and colours, so that relu3_1 bears less than half the weight
 # that it needs without it: docs/experiments.md.
 _OF_SHIPPED_STYLES: dict[str, Any] = {
     "style_weights": (3.0, 3.0, 4.0, 4.0, 3.0),
-    "content_layers": ("relu3_1", "rgb_8"),
+    "content_layers": ("relu3_1", "blur_8"),
     "content_weights": (0.4, 0.8),
     "content_norm": "instance",
     "content_colors": "texture",
@@ -282,6 +282,7 @@ TRAIN_PRESETS: dict[str, dict[str, Any]] = {
         "loss_scale": "raw",
         "optimizer": "adam",
         "slope": 0.01,
+        "upsampling": "nearest",
     },
     # The loss of the styles that ship, on crops of 256 px: of smaller ones a larger share of the deeper
     # layers lies at a border than in a picture that is painted; see "The size of the crops" in docs/experiments.md.

@@ -37,7 +37,7 @@ from texturenet import norms
 from texturenet.generators import Generator, Light, Pyramid, Residual, noise_rows, pad_to
 from texturenet.norms import Statistics
 from texturenet.pages import SHARED, Pages
-from texturenet.rows import Map, Place, Rows, Shape, around, convolved, convolved_enlarged, empty
+from texturenet.rows import Map, Place, Rows, Shape, around, convolved, convolved_enlarged, empty, joined_enlarged
 
 # Values of a strip, all its channels together. On two cores of a Xeon a picture of 1024 px took 1.44, 1.25, 1.07, 1.00
 # and 1.00 s with 2^18 to 2^22, one of 3840x2160 16.0, 11.4, 10.0 and 10.7 s with 2^19 to 2^22: a few rows at a time are
@@ -230,6 +230,12 @@ class _Canvas:
         shape = (conv.out_channels, 2 * coarse.shape[1], 2 * coarse.shape[2])
         return self.normalised(norm, Map(shape, convolved_enlarged(coarse, conv, fine)), True, activation)
 
+    def layer_of_joined(self, coarse: Map, layers: nn.Module, fine: Map) -> Map:
+        """The same where the map is enlarged bilinearly."""
+        conv, *_ = layers.children()
+        assert isinstance(conv, nn.Conv2d)
+        return self.layer(joined_enlarged(coarse, conv, fine), layers)
+
     def block(self, x: Map, layers: nn.Module) -> Map:
         """One layer on the other. Others may read `x` too."""
         x = Map(x.shape, x.rows)
@@ -275,7 +281,10 @@ def _pyramid(net: Pyramid, inputs: list[Map], canvas: _Canvas) -> Map:
         # Before the enlargement, not after it: each value four times has the same mean and variance.
         coarse = canvas.normalised(net.norm_coarse[k], x)
         first, *others = net.join[k].children()
-        x = canvas.layer_of_enlarged(coarse, first, fine)
+        if net.upsampling_to(k) == "nearest":
+            x = canvas.layer_of_enlarged(coarse, first, fine)
+        else:
+            x = canvas.layer_of_joined(coarse, first, fine)
         for layer in others:
             x = canvas.layer(x, layer)
     return x
