@@ -15,6 +15,7 @@ from texturenet.artefacts import (
     clipped_share,
     colour_drift,
     grid_energy,
+    grid_lock,
     ratio,
 )
 
@@ -75,6 +76,23 @@ def test_a_faint_checkerboard_over_a_picture_counts_by_its_energy() -> None:
     assert grid_energy(strong, 2).both == pytest.approx(4 * grid_energy(faint, 2).both, rel=0.05)
     batch = torch.cat([clean, strong])
     assert grid_energy(batch, 2).both == pytest.approx((grid_energy(clean, 2).both + grid_energy(strong, 2).both) / 2)
+
+
+def test_edges_that_keep_to_a_grid() -> None:
+    torch.manual_seed(0)
+    edges = torch.zeros(1, 3, 256, 256)
+    places = 8 * torch.randperm(31)[:16].sort().values + 4  # irregular, and of no one frequency
+    for first, last in zip(places[::2], places[1::2], strict=True):
+        edges[..., first:last] = 1
+    assert grid_lock(edges) == pytest.approx(7**0.5)
+    assert grid_lock(edges.mT) == pytest.approx(7**0.5)
+    assert grid_lock(edges[..., 3:, 5:]) == pytest.approx(7**0.5)  # wherever the grid begins
+    assert grid_lock(edges, 7) < 1
+    assert grid_lock(GREY) == 0
+    assert grid_lock(noise(512)) < 0.01
+    assert grid_lock(torch.cat([edges, edges * 0])) == pytest.approx(7**0.5 / 2)
+    with pytest.raises(ValueError, match="a grid of 8 px takes a picture of more than 8x8 px, not 40x8"):
+        grid_lock(torch.zeros(1, 3, 8, 40))
 
 
 def test_a_border_of_another_contrast() -> None:

@@ -36,6 +36,7 @@ GROUPS = ("total", "style", "content", "tv")
 ARTEFACTS: dict[str, tuple[str, float | None]] = {
     "nyquist": ("2 px grid, ‰", 1000),
     "half_nyquist": ("4 px grid, ‰", 1000),
+    "grid_lock": ("edges in cells of 8 px, %", 100),
     "border_gradient": ("border gradient", 1),
     "border_colour": ("border colour", 1),
     "drift_lightness": ("lighter", None),
@@ -261,7 +262,8 @@ def report(measures: Sequence[Measure], device: torch.device, refine: int = 0) -
         + markdown([*heads, *times], figures)
         + "\n## Artefacts\n\n"
         "Medians over the photos: of one pass / of the reference's last iterate, and in brackets how many times the "
-        "reference's. Energy of grids of 2 and 4 px (white noise 12 and 31), border of 8 px against the rest "
+        "reference's. Energy of grids of 2 and 4 px (white noise 12 and 31), how unevenly edges "
+        "stand in cells of 8 px, border of 8 px against the rest "
         "(gradient: a ratio; colour: Delta E), drift from the photo in CIELAB, pixels at 0 or 255.\n\n"
         + markdown(["style", "px", *(title for title, _ in ARTEFACTS.values())], faults)
         + "\n## Terms of the loss\n\n"
