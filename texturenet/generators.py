@@ -18,7 +18,7 @@ Departures from the papers, each on purpose:
 * Reflection padding (circular for textures that have to tile) instead of zeros, which paint a frame.
 * What coarser scales say is enlarged bilinearly (`--upsampling nearest` as in the paper), but for the last step, to
   full size: blocks of equal values have edges along rows and columns, of which the network made meshes and weaves.
-  With the last step bilinear too the loss ended higher, and half a convolution is saved by its being nearest
+  With the last step bilinear too the loss is no lower, and half a convolution is saved by its being nearest
   (`rows.convolved_enlarged`). See "Meshes and rows" in docs/experiments.md.
 """
 
