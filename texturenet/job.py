@@ -28,7 +28,7 @@ from texturenet.processes import ALONE, Processes
 PREVIEW_PHOTOS = 3
 # Weights fit no other value of these.
 SHAPES = ("generator", "scales", "width", "noise_channels", "noise_scales", "normalization")
-FREE = ("slope", "upsampling")  # weights fit any value of these, and learn it in a few hundred steps
+FREE = ("slope", "upsampling")  # weights fit any value of these, and get used to it
 
 
 @dataclass(frozen=True)
