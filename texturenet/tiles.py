@@ -278,7 +278,7 @@ def _pyramid(net: Pyramid, inputs: list[Map], canvas: _Canvas) -> Map:
     x = canvas.block(inputs[-1], net.enter[-1])
     for k in reversed(range(net.scales - 1)):
         fine = canvas.normalised(net.norm_fine[k], canvas.block(inputs[k], net.enter[k]))
-        # Before the enlargement, not after it: each value four times has the same mean and variance.
+        # Before the enlargement, not after it, as in `Pyramid.forward`.
         coarse = canvas.normalised(net.norm_coarse[k], x)
         first, *others = net.join[k].children()
         if net.upsampling_to(k) == "nearest":
