@@ -49,6 +49,15 @@ def test_the_best_goes_on_and_is_named(
 
 
 @pytest.mark.usefixtures("shop")
+def test_another_slope_than_the_chosen_one_was_trained_with_is_told(
+    tmp_path: Path, texture_path: Path, photo_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for slope, told in ((0.2, 0), (0.5, 1)):
+        auditions.begun(job(tmp_path, texture_path, photo_dir, AUTO | {"slope": slope}))
+        assert capsys.readouterr().err.count("their slope was 0.2, and is 0.5 from here on") == told
+
+
+@pytest.mark.usefixtures("shop")
 def test_a_run_that_is_resumed_has_no_second_trial(tmp_path: Path, texture_path: Path, photo_dir: Path) -> None:
     path = train(job(tmp_path, texture_path, photo_dir, AUTO | {"iterations": 1}))
     prepared = job(tmp_path, texture_path, photo_dir, {"start_from": "auto", "iterations": 2}, resume=path)

@@ -22,7 +22,7 @@ from tqdm import tqdm
 
 from texturenet import styles, supply
 from texturenet.checkpoint import CheckpointError
-from texturenet.job import SHAPES, Job, beginning, paints_alone
+from texturenet.job import SHAPES, Job, beginning, paints_alone, say_what_differs
 from texturenet.learner import Learner
 from texturenet.monitor import notice
 from texturenet.processes import ALONE
@@ -56,7 +56,9 @@ def begun(job: Job) -> Job:
     ranked = sorted(losses, key=losses.__getitem__)
     told = ", ".join(f"{style.stem} {losses[style]:.3g}" for style in ranked)
     say(f"begun with {ranked[0].stem}, of all that ship the best after {steps} steps: a loss of {told}")
-    return _with(job, ranked[0], found[ranked[0]])
+    start = found[ranked[0]]
+    say_what_differs(start, job.recipe, say)
+    return _with(job, ranked[0], start)
 
 
 def steps_of(iterations: int) -> int:

@@ -180,9 +180,7 @@ def prepare(
     started_from: dict[str, Any] | None = (start or resumed or {}).get("started_from")
     if start and started_from:
         say(f"begun with the weights of {started_from['name']} after {started_from['step']:,} steps")
-        for field, then in start["free"].items():
-            if (now := getattr(recipe, field)) != then:
-                say(f"their {field} was {then}, and is {now} from here on")
+        say_what_differs(start, recipe, say)
     return Job(
         recipe,
         run,
@@ -273,6 +271,13 @@ def beginning(style: Path | str, recipe_given: dict[str, Any], with_photos: bool
         "weights": found["weights"],
         "started_from": {"name": found["name"], "step": found["step"], "sha256": sha256(path)},
     }
+
+
+def say_what_differs(start: dict[str, Any], recipe: Recipe, say: Callable[[str], None]) -> None:
+    """A line for each of `FREE` that the weights of `beginning` were trained with another value of."""
+    for field, then in start["free"].items():
+        if (now := getattr(recipe, field)) != then:
+            say(f"their {field} was {then}, and is {now} from here on")
 
 
 def _changed(before: Recipe, now: Recipe, step: int, allowed: bool, say: Callable[[str], None]) -> list[dict[str, Any]]:
