@@ -130,22 +130,22 @@ def textures() -> None:
     images.save_image(sheet, ROOT / "docs" / "texture.jpg", quality=80)
 
 
-def style_size(sizes: Sequence[Stylizer]) -> None:
-    """The same texture, learned at several sizes."""
-    cat = photo(skimage.data.chelsea(), 240)
-    row(
-        "style_size",
-        [("photo", cat), *((f"--style_size {style.recipe['style_size']}", style(cat)) for style in sizes)],
-    )
+def varied(flag: str, made: Sequence[Stylizer]) -> None:
+    """One texture, learned with several values of a flag of train.py."""
+    astronaut = square(photo(skimage.data.astronaut(), 512), 320)
+    row(flag, [("photo", astronaut), *((f"--{flag} {style.recipe[flag]}", style(astronaut)) for style in made)])
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
-        "--style_sizes", nargs="+", metavar="STYLE", help="styles of one texture at several sizes: that picture alone"
+        "--varied",
+        nargs="+",
+        metavar=("FLAG", "STYLE"),
+        help="styles that differ in a flag of train.py: FLAG.jpg alone",
     )
-    if names := parser.parse_args().style_sizes:
-        style_size([Stylizer(styles.find(name)) for name in names])
+    if varying := parser.parse_args().varied:
+        varied(varying[0], [Stylizer(styles.find(name)) for name in varying[1:]])
         return
     style = Stylizer("mosaic")
     gallery()
