@@ -105,7 +105,7 @@ def refined() -> None:
 def reference() -> None:
     """One pass, and how far the reference has come from the photo after some iterations."""
     judged = judging.open_judged(styles.find("starry_night"))
-    face = square(images.to_tensor(Image.fromarray(skimage.data.astronaut())), 320)
+    face = photo(skimage.data.astronaut(), 320)
     texture = images.resize(judged.texture, 320)
     tiles = [("photo", face), ("the texture", square(texture, 320)), ("one pass", judged.stylizer(face))]
 
@@ -132,7 +132,7 @@ def textures() -> None:
 
 def varied(flag: str, made: Sequence[Stylizer]) -> None:
     """One texture, learned with several values of a flag of train.py."""
-    astronaut = square(photo(skimage.data.astronaut(), 512), 320)
+    astronaut = photo(skimage.data.astronaut(), 320)
     row(flag, [("photo", astronaut), *((f"--{flag} {style.recipe[flag]}", style(astronaut)) for style in made)])
 
 
