@@ -163,7 +163,7 @@ def gram(features: Tensor) -> Tensor:
 
 
 def like(features: Tensor, wanted: Tensor) -> Tensor:
-    """`texturenet.losses.with_statistics`: each channel with the mean and variance of `wanted`'s."""
+    """Each channel with the mean and variance of `wanted`'s, as `texturenet.losses.content_loss` has it."""
     variance, mean = torch.var_mean(features, (2, 3), keepdim=True)
     wanted_variance, wanted_mean = torch.var_mean(wanted, (2, 3), keepdim=True)
     eps = 1e-3 * wanted_variance.mean(1, keepdim=True) + 1e-8

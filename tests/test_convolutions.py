@@ -1,4 +1,4 @@
-"""The convolution in training: torch's own numbers, whichever way its gradient is taken."""
+"""Convolution, padding and enlargement in training: torch's own numbers, whichever way they are come by."""
 
 import pytest
 import torch
@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from texturenet import convolutions
-from texturenet.convolutions import Convolution
+from texturenet.convolutions import Convolution, pad, twice_as_large
 from texturenet.generators import PADDINGS
 
 
@@ -97,3 +97,35 @@ def test_without_gradients_nothing_is_kept(avx2):
     conv.requires_grad_(False)
     padded = F.pad(x, (1, 1, 1, 1), "reflect")
     assert torch.equal(conv(x), F.conv2d(padded, conv.weight, conv.bias)) and not avx2
+
+
+@pytest.mark.parametrize("mode", ["reflect", "replicate", "circular"])
+def test_padding_keeps_the_type_that_autocast_chose(mode):
+    x = maps().bfloat16()
+    with torch.autocast("cpu", torch.bfloat16):
+        padded = pad(x, (1, 1, 1, 1), mode)
+    assert padded.dtype == torch.bfloat16 and torch.equal(padded, F.pad(x, (1, 1, 1, 1), mode))
+    assert pad(x, (0, 0, 0, 0), mode) is x
+
+
+@settings(deadline=None)
+@given(height=st.integers(1, 8), width=st.integers(1, 8), channels=st.integers(1, 4), batch=st.integers(1, 2))
+def test_a_map_twice_as_large_and_its_gradient_are_torchs(height, width, channels, batch):
+    torch.manual_seed(0)
+    x, gradient = maps(batch, channels, height, width), torch.randn(batch, channels, 2 * height, 2 * width)
+    mine, theirs = x.clone().requires_grad_(), x.clone().requires_grad_()
+    ours, torchs = twice_as_large(mine), F.interpolate(theirs, scale_factor=2.0, mode="bilinear")
+    assert torch.equal(ours, torchs)
+    ours.backward(gradient)
+    torchs.backward(gradient)
+    assert torch.allclose(mine.grad, theirs.grad, atol=1e-5)
+
+
+def test_the_gradient_of_an_enlargement_keeps_its_type_and_layout():
+    """Under autocast too, and of a part of a map, as the joined ones give it."""
+    x = maps(2, 8, 16, 16).bfloat16().requires_grad_()
+    with torch.autocast("cpu", torch.bfloat16):
+        large = torch.cat([twice_as_large(x), torch.ones(2, 3, 32, 32).bfloat16()], dim=1)
+        large.sum().backward()
+    assert x.grad.dtype == torch.bfloat16 and x.grad.is_contiguous(memory_format=torch.channels_last)
+    assert torch.equal(x.grad, torch.full_like(x, 4))

@@ -1,7 +1,8 @@
-"""A convolution as torch computes it, but for a gradient that torch is slow at."""
+"""Convolution, padding and enlargement as torch computes them, but for what torch is slow at on a CPU."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -19,13 +20,56 @@ class Convolution(nn.Conv2d):
     """
 
     def forward(self, input: Tensor) -> Tensor:
-        if not (torch.is_grad_enabled() and self.weight.requires_grad and _slow_for(input, self.kernel_size[0])):
+        slow = torch.is_grad_enabled() and self.weight.requires_grad and _slow_for(input, self.kernel_size[0])
+        if self.padding_mode == "zeros" and not slow:
             return super().forward(input)
-        around = self._reversed_padding_repeated_twice
         mode = "constant" if self.padding_mode == "zeros" else self.padding_mode
-        padded = F.pad(input, around, mode) if any(around) else input
+        padded = pad(input, self._reversed_padding_repeated_twice, mode)
+        if not slow:
+            return F.conv2d(padded, self.weight, self.bias, self.stride)
         result: Tensor = _Convolved.apply(padded, self.weight, self.bias, self.stride)  # type: ignore[no-untyped-call]
         return result
+
+
+def pad(x: Tensor, around: Sequence[int], mode: str) -> Tensor:
+    """torch's F.pad, in the type of `x`.
+
+    A CPU's autocast reflects in float32: to and fro it was a tenth of a training step of `lite` in bfloat16.
+    """
+    if not any(around):
+        return x
+    if not torch.is_autocast_enabled(x.device.type):
+        return F.pad(x, around, mode)
+    with torch.autocast(x.device.type, enabled=False):
+        return F.pad(x, around, mode)
+
+
+def twice_as_large(x: Tensor) -> Tensor:
+    """Bilinear, (B, C, H, W) -> (B, C, 2 H, 2 W), as F.interpolate has it."""
+    nhwc = x.is_contiguous(memory_format=torch.channels_last)
+    if x.device.type != "cpu" or not nhwc or torch.compiler.is_compiling():
+        return F.interpolate(x, scale_factor=2.0, mode="bilinear")
+    result: Tensor = _TwiceAsLarge.apply(x)  # type: ignore[no-untyped-call]
+    return result
+
+
+class _TwiceAsLarge(torch.autograd.Function):
+    """Its gradient is a convolution with a tent, of stride 2, where torch adds up what each pixel gives.
+
+    Four maps of 40 channels to 256 px in bfloat16, one core of an EPYC: 8 ms, torch's 88.
+    """
+
+    @staticmethod
+    def forward(_ctx: Any, x: Tensor) -> Tensor:
+        return F.interpolate(x, scale_factor=2.0, mode="bilinear")
+
+    @staticmethod
+    def backward(_ctx: Any, *gradients: Tensor) -> Tensor:
+        (gradient,) = gradients
+        tent = gradient.new_tensor([0.25, 0.75, 0.75, 0.25])
+        kernel = (tent[:, None] * tent).expand(gradient.shape[1], 1, 4, 4).contiguous()
+        # An edge's values go on beyond it, so what a pixel there gives is the edge's too.
+        return F.conv2d(pad(gradient, (1, 1, 1, 1), "replicate"), kernel, stride=2, groups=len(kernel))
 
 
 def _slow_for(x: Tensor, kernel: int) -> bool:

@@ -31,7 +31,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from texturenet.convolutions import Convolution
+from texturenet.convolutions import Convolution, pad, twice_as_large
 from texturenet.noise import draw_rows, padded_size
 
 
@@ -95,10 +95,11 @@ def pad_to(image: Tensor, height: int, width: int) -> Tensor:
 
 def enlarged(x: Tensor, upsampling: Upsampling, padding: Padding) -> Tensor:
     """(B, C, H, W) -> (B, C, 2 H, 2 W). Beyond its edge a map goes on with the edge's values, a circular one around."""
-    if upsampling == "bilinear" and padding == "circular":
-        around = F.pad(x, (1, 1, 1, 1), mode="circular")
-        return F.interpolate(around, scale_factor=2.0, mode="bilinear")[..., 2:-2, 2:-2]
-    return F.interpolate(x, scale_factor=2.0, mode=upsampling)
+    if upsampling == "nearest":
+        return F.interpolate(x, scale_factor=2.0, mode="nearest")
+    if padding == "circular":
+        return twice_as_large(pad(x, (1, 1, 1, 1), "circular"))[..., 2:-2, 2:-2]
+    return twice_as_large(x)
 
 
 class Light(nn.Module):
