@@ -114,9 +114,7 @@ def test_content_up_to_the_statistics_of_each_channel(one_conv: OneConv) -> None
         one_conv, picture(24, 20), ["conv"], [3.0], ["conv"], [2.0], scale="raw", content_norm="instance"
     )
     target, content = loss.content_features(photo), loss.content_features(image)["conv"]
-    (variance, mean), (wanted, middle) = (
-        torch.var_mean(x, (2, 3), keepdim=True) for x in (content, target["conv"])
-    )
+    (variance, mean), (wanted, middle) = (torch.var_mean(x, (2, 3), keepdim=True) for x in (content, target["conv"]))
     eps = 1e-3 * wanted.mean() + 1e-8
     alike = (content - mean) * ((wanted + eps) / (variance + eps)).sqrt() + middle
     expected = (alike - target["conv"]).square().mean()
