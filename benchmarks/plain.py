@@ -63,7 +63,7 @@ class Pyramid(nn.Module):
             noise = [torch.rand(len(p), self.noise_channels, *p.shape[-2:], device=p.device) for p in pooled]
         x = self.enter[-1](torch.cat([pooled[-1] - 0.5, noise[-1]], 1))
         for k in reversed(range(self.scales - 1)):
-            coarse = F.interpolate(self.norm_coarse[k](x), scale_factor=2, mode="bilinear" if k else "nearest")
+            coarse = F.interpolate(self.norm_coarse[k](x), scale_factor=2, mode="bilinear")
             fine = self.norm_fine[k](self.enter[k](torch.cat([pooled[k] - 0.5, noise[k]], 1)))
             x = self.join[k](torch.cat([fine, coarse], 1))
         return torch.sigmoid(self.to_rgb(x) + self.light(padded))[..., :height, :width]

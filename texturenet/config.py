@@ -156,7 +156,7 @@ class Recipe:
     upsampling: str = flag(
         "bilinear",
         "generator",
-        "of what the pyramid's coarser scales say, up to half the size; nearest, as in the paper, leaves meshes",
+        "of what the pyramid's coarser scales say; nearest, as in the paper, leaves meshes",
         ("bilinear", "nearest"),
         before="nearest",
     )

@@ -281,7 +281,7 @@ def _pyramid(net: Pyramid, inputs: list[Map], canvas: _Canvas) -> Map:
         # Before the enlargement, not after it, as in `Pyramid.forward`.
         coarse = canvas.normalised(net.norm_coarse[k], x)
         first, *others = net.join[k].children()
-        if net.upsampling_to(k) == "nearest":
+        if net.upsampling == "nearest":
             x = canvas.layer_of_enlarged(coarse, first, fine)
         else:
             x = canvas.layer_of_joined(coarse, first, fine)
