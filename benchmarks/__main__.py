@@ -63,7 +63,8 @@ def parser() -> argparse.ArgumentParser:
     add(group, "--starts", 5, "of each command", type=_count, metavar="INT")
     add(group, "--pictures", 1000, "that one process paints for its memory", type=_count, metavar="INT")
     add(group, "--steps", 2000, "that one process trains for its memory", type=_count, metavar="INT")
-    add(group, "--quality_steps", 100, "of each of three training runs", type=_count, metavar="INT")
+    add(group, "--quality_steps", 100, "of each training run", type=_count, metavar="INT")
+    add(group, "--quality_seeds", 8, "three training runs from each", type=_count, metavar="INT")
     add(group, "--quality_size", 128, "px a side of their crops", type=_crop, metavar="INT")
     group = parser.add_argument_group("machine")
     add_device_flags(group, "cpu, cuda[:N] or auto", "cpu")
@@ -124,9 +125,14 @@ def measure(part: str, flags: argparse.Namespace, rates: limits.Rates | None, fo
                 one.name: asdict(growth.alone(one, counts[one.name], device, flags.threads, progress.update))
                 for one in contenders
             }
-    with bar(part, len(quality.RUNS) * flags.quality_steps) as progress:
-        runs = quality.compare(flags.quality_steps, flags.quality_size, QUALITY_BATCH, device, progress.update)
-    plan = {"steps": flags.quality_steps, "size": flags.quality_size, "batch": QUALITY_BATCH}
+    plan = {
+        "steps": flags.quality_steps,
+        "size": flags.quality_size,
+        "batch": QUALITY_BATCH,
+        "seeds": flags.quality_seeds,
+    }
+    with bar(part, len(quality.RUNS) * flags.quality_steps * flags.quality_seeds) as progress:
+        runs = quality.compare(**plan, device=device, tick=progress.update)
     return plan | {"runs": {name: asdict(outcome) for name, outcome in runs.items()}}
 
 

@@ -209,7 +209,8 @@ def _quality(device: str, part: Mapping[str, Any]) -> str:
     rows = [[name, f"{run['smoothed']:.3f}", f"{run['held_out']:.3f}"] for name, run in part["runs"].items()]
     text = (
         f"{part['steps']} steps of {part['batch']} x {part['size']} px with `lite`, from the same weights, on the same "
-        "crops. The second plain run differs by its noise alone: so far apart are two runs that are equally good.\n"
+        f"crops; means of {part['seeds']} runs each, from as many seeds. The second plain ones differ by their noise "
+        "alone: so far apart are runs that are equally good.\n"
     )
     heads = ["", "smoothed training loss", "plain fp32 loss on photos not seen"]
     return f"## Quality ({device})\n\n{text}\n" + table(heads, rows)

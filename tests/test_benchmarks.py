@@ -58,7 +58,7 @@ def test_activations_of_random_weights_keep_their_size() -> None:
 
 
 def test_both_scripts_train_alike() -> None:
-    runs = quality.compare(3, 64, 1, CPU)
+    runs = quality.compare(3, 64, 1, 1, CPU)
     assert runs["ours"].held_out == pytest.approx(runs["plain"].held_out, rel=0.02)
     assert runs["ours"].smoothed == pytest.approx(runs["plain"].smoothed, rel=0.02)
     assert runs["plain, other noise"].smoothed != runs["plain"].smoothed
@@ -213,7 +213,7 @@ def test_no_sizes(text: str) -> None:
 # --------------------------------------------------------------------------------------------------------- the command
 
 TINY = "--sizes 64 96x64 --batches 1 2 --crops 64 --encoders lite --batch_size 1 --rounds 2 --starts 1 --pictures 8"
-TINY += " --steps 2 --quality_steps 1 --quality_size 64"
+TINY += " --steps 2 --quality_steps 1 --quality_size 64 --quality_seeds 2"
 
 
 def test_every_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -241,7 +241,7 @@ def test_every_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pyt
 
 
 def test_what_takes_too_much_memory_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(*_: object) -> None:
+    def full(**_: object) -> None:
         raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 43200000000 bytes")
 
     monkeypatch.setattr(quality, "compare", full)
