@@ -45,7 +45,7 @@ PRESETS = {
     ),
     "best": Preset(
         "Best",
-        "As the styles that ship were made.",
+        "As most of the styles that ship were made.",
         TRAIN_PRESETS["best"] | {"preview_every": 100, "save_every": 100, "log_every": 10},
     ),
 }
