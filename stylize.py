@@ -14,7 +14,6 @@ docs/stylize.md shows what each flag does.
 from __future__ import annotations
 
 import argparse
-import io
 import math
 import re
 import sys
@@ -200,8 +199,6 @@ def texture_size(flags: argparse.Namespace) -> tuple[int, int]:
 
 
 def main(argv: list[str] | None = None) -> int:
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # names that the terminal can't show are no reason to fail
     cli = parser()
     flags = cli.parse_args(argv)
     if flags.list:

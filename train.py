@@ -103,6 +103,10 @@ def train(flags: argparse.Namespace, recipe: dict[str, Any], run: Run, device: t
     from texturenet import devices, keeper
     from texturenet.job import prepare
 
+    if flags.viz:
+        from texturenet import visdom_monitor
+
+        visdom_monitor.require()
     say = print if crew.rank == 0 else lambda _line: None
     among = f", {crew.size} processes" if crew.size > 1 else ""
     say(f"device: {devices.describe(device)}{among}")

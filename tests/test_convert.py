@@ -133,6 +133,7 @@ def test_what_is_no_transformer_net(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         (shorter, r"another network than TransformerNet .*: 'res5.conv1.conv2d.weight'"),
         (weights | {"extra.weight": torch.ones(1)}, "another network than TransformerNet .*: 'extra.weight'"),
         (weights | {"in1.weight": torch.ones(5)}, "another network than TransformerNet"),
+        ({0: torch.ones(1)}, "is not a plain dict of network weights"),
         ([1, 2], "is not a plain dict of network weights"),
         ({"model": RunsCode()}, "is not a file of network weights"),
     ):
@@ -159,4 +160,5 @@ def test_errors_at_the_door(candy: Path, tmp_path: Path) -> None:
     assert candy.read_bytes() == before
     (tmp_path / "mine.pt").write_text("a style")
     assert "mine.pt exists; give another -o, or take it away" in door(candy, "-o", tmp_path / "mine.pt")
+    assert "x.onnx: a checkpoint is called .pt" in door(candy, "-o", tmp_path / "x.onnx")
     assert "a style can't be called '.x'; give another -o" in door(candy, "-o", tmp_path / ".x.pt")

@@ -151,6 +151,12 @@ def test_visdom_answers_or_not() -> None:
         threading.Thread(target=server.handle_request, daemon=True).start()
         (found,) = doctor._visdom(server.server_port)
         assert "answers at" in found.found
+    with socket.socket() as other:  # a service that speaks no HTTP
+        other.bind(("localhost", 0))
+        other.listen()
+        threading.Thread(target=lambda: other.accept()[0].sendall(b"220 mail\r\n"), daemon=True).start()
+        (found,) = doctor._visdom(other.getsockname()[1])
+        assert (found.level, found.mend) == ("ok", "python -m texturenet.visdom_server starts it")
     with socket.socket() as nobody:
         nobody.bind(("localhost", 0))  # taken, and nobody listens
         (found,) = doctor._visdom(nobody.getsockname()[1])
@@ -167,3 +173,21 @@ def test_a_check_that_dies_is_a_line(monkeypatch: pytest.MonkeyPatch, tmp_path: 
         "fail", "device", "can't be examined: libcudart.so.12: cannot open", "pip install -r requirements.txt"
     )
     assert "vgg19" in found
+
+
+def test_a_folder_that_may_not_be_looked_into(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def denied(_folder: Path) -> Path:
+        raise PermissionError(13, "Permission denied", "/root/a")
+
+    monkeypatch.setattr(doctor.files, "nearest", denied)
+    found = {finding.what: finding for finding in doctor.examine(tmp_path, tmp_path, 1)}
+    assert found["disk"] == Finding("fail", "disk", "can't be examined: [Errno 13] Permission denied: '/root/a'")
+
+
+def test_ctrl_c_is_no_fault(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def stopped(*_: object) -> object:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(doctor, "examine", stopped)
+    assert doctor.main([]) == 130
+    assert capsys.readouterr().err == "stopped\n"

@@ -614,6 +614,8 @@ def test_sweep_needs_to_know_what(
     assert "--iterations is for training runs" in capsys.readouterr().err
     assert command("sweep", "--texture", photo_dir / "0.png", "--data_dir", photo_dir, "--ratios", 0) == 2
     assert "above 0" in capsys.readouterr().err
+    assert command("sweep", "--texture", photo_dir / "0.png", "--data_dir", photo_dir, "--noise_factor", 1) == 2
+    assert "give that one" in capsys.readouterr().err
     with pytest.raises(SystemExit):
         command("matched", style_path, "--noise_iterations", -1)
     assert "-1 is less than 0" in capsys.readouterr().err

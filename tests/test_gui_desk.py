@@ -17,8 +17,9 @@ def test_round_trip(tmp_path: Path, texture_path: Path) -> None:
 
 
 def test_a_texture_that_is_gone_is_not_chosen(tmp_path: Path) -> None:
-    Desk(tmp_path, "photos", "nowhere.jpg").save()
-    assert Desk.at(tmp_path) == Desk(tmp_path, "photos", "")
+    for gone in ("nowhere.jpg", f"{'a' * 300}.jpg"):  # a name too long can't even be looked up
+        Desk(tmp_path, "photos", gone).save()
+        assert Desk.at(tmp_path) == Desk(tmp_path, "photos", "")
 
 
 @pytest.mark.parametrize("content", ["", "[]", '{"crop": {}, "colour": 3}', '{"crop": 3}', "\0"])

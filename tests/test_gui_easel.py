@@ -138,6 +138,8 @@ def test_a_zip_of_what_can_be_painted(easel: Easel) -> None:
     assert trouble.startswith("dog.png: not a picture")
     with pytest.raises(ValueError, match=r"^dog.png: not a picture"):
         easel.archive(keys[1:], SMALL)
+    others = [easel.archive(keys[:1], SMALL)[0] for _ in range(3)]
+    assert sorted(easel.folder.rglob("*.zip")) == sorted(others)  # the newest, and none that came to nothing
 
 
 def test_a_style_that_is_gone(easel: Easel) -> None:

@@ -47,6 +47,9 @@ def test_typed_options_win() -> None:
         ("batch_size", "0", "batch_size: 0 is less than 1"),
         ("image_size", "64 64", "64: one number is enough here"),
         ("generator", "unet", "generator: invalid choice: 'unet'"),
+        ("image_size", "64 --seed 3", "image_size: --seed is no value"),
+        ("iterations", "5 -h", "iterations: -h is no value"),
+        ("seed", "-5", "seed: -5 is less than 0"),
         ("strength_preset", "much", "strength_preset: invalid choice: 'much'"),
     ],
 )

@@ -56,7 +56,12 @@ def test_changes_are_said_and_kept(trained: Path, tmp_path: Path, texture_path: 
 @pytest.mark.usefixtures("trained")
 def test_weights_that_would_not_fit(tmp_path: Path, texture_path: Path, photo_dir: Path) -> None:
     given = {"iterations": 4, "width": 8}
-    with pytest.raises(ValueError, match=r"width \(4 before, 8 now\); the weights fit no other width"):
+    with pytest.raises(ValueError, match=r"width \(4 before, 8 now\); what was saved fits no other width"):
+        resumed(tmp_path, texture_path, photo_dir, [], given=given, resume="last", with_changes=True)
+    given = {"iterations": 4, "optimizer": "adam"}  # whose state is of other weights
+    with pytest.raises(
+        ValueError, match=r"optimizer \(muon before, adam now\); what was saved fits no other"
+    ):
         resumed(tmp_path, texture_path, photo_dir, [], given=given, resume="last", with_changes=True)
 
 
@@ -180,6 +185,7 @@ def test_the_texture_at_another_size_is_the_same_one(
         ({"color_jitter": 9.0}, "--color_jitter 9: .* give 3 at most"),
         ({"learning_rate": 0.0}, "--learning_rate 0: give a step size above 0"),
         ({"slope": 2.0}, "--slope is not between 0 and 1"),
+        ({"diversity_weight": 1.0, "batch_size": 3, "start_from": "auto"}, "--diversity_weight .* is odd; give 4"),
     ],
 )
 def test_what_no_checkpoint_may_have_is_refused_before_a_run(
@@ -187,6 +193,12 @@ def test_what_no_checkpoint_may_have_is_refused_before_a_run(
 ) -> None:
     with pytest.raises(ValueError, match=message):
         resumed(tmp_path, texture_path, photo_dir, [], given=TINY | given)
+
+
+def test_a_texture_has_no_frames(texture_path: Path) -> None:
+    given = TINY | {"stability_weight": 1.0, "start_from": "auto"}
+    with pytest.raises(ValueError, match="--stability_weight is about the frames of a clip; a texture alone has none"):
+        prepare(given, Run(name="s", workers=0), texture_path, None, (), torch.device("cpu"), say=lambda _: None)
 
 
 def test_more_steps_may_have_small_crops_again(tmp_path: Path, texture_path: Path, photo_dir: Path) -> None:

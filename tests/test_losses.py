@@ -162,6 +162,7 @@ def test_batch_is_the_mean_of_its_pictures(one_conv: OneConv) -> None:
         ({"style_weights": [1.0, 2.0]}, "style_weights has 2 numbers for 1 style_layers"),
         ({"content_layers": ["conv"], "content_weights": []}, "content_weights has 0 numbers for 1"),
         ({"style_weights": [-1.0]}, "can't be negative"),
+        ({"style_layers": ["conv", "conv"], "style_weights": [1.0, 0.0]}, "style_layers names conv twice"),
         ({"scale": "loud"}, "choose from relative, raw"),
         ({"gram_normalization": "x"}, ", ".join(GRAM_NORMALIZATIONS)),
         ({"content_norm": "x"}, ", ".join(CONTENT_NORMS)),

@@ -98,11 +98,6 @@ def test_diversity_of_a_texture_compares_all(one_conv: OneConv) -> None:
     assert of_step(None, NOMINAL)["diversity"].item() == pytest.approx(-torch.log(torch.tensor(0.2)).item(), rel=1e-4)
 
 
-def test_diversity_needs_pairs(one_conv: OneConv) -> None:
-    with pytest.raises(ValueError, match="batch_size of 3 is odd; give 4"):
-        objective(one_conv, lambda photo, _noise: photo, batch_size=3, diversity_weight=1.0)
-
-
 def test_what_moves_with_the_photo_is_stable(one_conv: OneConv) -> None:
     """A painter of single pixels follows the shift, up to the sensor noise; one that ignores the photo does not."""
     photo = picture(32, 32, 1, batch=2)
@@ -121,8 +116,3 @@ def _moved_across(step: int) -> bool:
     rng = torch.Generator().manual_seed(step_seed(RECIPE.seed, step))
     torch.randint(-4, 5, (), generator=rng)
     return abs(int(torch.randint(-4, 5, (), generator=rng))) >= 3
-
-
-def test_a_texture_has_no_frames(one_conv: OneConv) -> None:
-    with pytest.raises(ValueError, match="stability_weight"):
-        objective(one_conv, lambda photo, _noise: photo, content=False, stability_weight=1.0)

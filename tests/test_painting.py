@@ -200,6 +200,9 @@ def test_a_sheet_of_all_that_ship(folder: Path, monkeypatch: pytest.MonkeyPatch)
     painter = Painter((), Look(grid=True))
     painter(Path("photo.png"), Path("result.png"), 48)
     assert images.image_size("result.png")[1] > 3 * 48 and painter.name == "grid"
+    own = save_style(folder / "own.pt", content=False)  # a texture that was learned alone lies there too
+    assert [style.name for style in Painter((), Look(grid=True)).styles] == [style.name for style in painter.styles]
+    own.unlink()
     monkeypatch.setattr(styles, "FOLDER", folder / "nowhere")
     with pytest.raises(ValueError, match="no style ships with this installation"):
         Painter((), Look(grid=True))

@@ -318,6 +318,8 @@ def test_wrong_names() -> None:
         load_encoder("vgg20")
     with pytest.raises(ValueError, match="choose from torchvision, caffe"):
         load_encoder("lite", preprocess="bgr")
+    with pytest.raises(ValueError, match="is of a file of weights; name one with --perceptual_weights"):
+        load_encoder("lite", preprocess="caffe")
 
 
 def test_encoder_computes_in_the_type_of_its_weights() -> None:

@@ -150,6 +150,7 @@ def test_profiles_that_cannot_be_written() -> None:
     assert pixels.can_write(srgb)
     assert pixels.can_write(swapped_profile())
     assert not pixels.can_write(swapped_profile().replace(b"RGB ", b"GRAY", 1))
+    assert not pixels.can_write(srgb.replace(b"RGB ", b"GRAY", 1))  # "sRGB" by its name
     assert not pixels.can_write(swapped_profile().replace(b"RGB ", b"CMYK", 1))
     assert not pixels.can_write(b"no profile at all")
 

@@ -1,5 +1,7 @@
+import io
 import os
 import signal
+import sys
 
 import pytest
 
@@ -26,6 +28,13 @@ def test_codes() -> None:
 def test_one_line(error: BaseException, code: int, line: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert program.run("it", lambda: _raise(error), "stopped; all is kept") == code
     assert capsys.readouterr() == ("", f"{line}\n")
+
+
+def test_a_name_that_the_terminal_can_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = io.TextIOWrapper(io.BytesIO(), encoding="utf-8", errors="strict")
+    monkeypatch.setattr(sys, "stdout", screen)
+    assert program.run("it", lambda: print("caf\udce9.jpg", flush=True)) == 0
+    assert screen.buffer.getvalue() == b"caf\\udce9.jpg\n"  # type: ignore[attr-defined]
 
 
 def test_a_fault_of_ours_is_not_hidden() -> None:

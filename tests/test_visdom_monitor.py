@@ -167,4 +167,4 @@ def test_fault_of_the_client_is_said_and_stops_nothing(server: Server, capsys: p
 def test_without_visdom_the_message_names_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(visdom_monitor, "find_spec", lambda _name: None)
     with pytest.raises(ValueError, match=r"run `python -m texturenet.visdom_server --install`"):
-        VisdomMonitor()
+        visdom_monitor.require()

@@ -1,8 +1,8 @@
 """Which style a new one begins with: `--start_from auto`, of those that ship the one that learns the texture fastest.
 
 Each is trained for a fifteenth of the run's steps, 60 at most, on the same small crops and noise, and the one whose
-loss is lowest over the second half of them goes on. With nine styles that is a seventh of the pixels of the run at
-most. Where both were measured, the first after 60 steps was the best after 900 too, or within 1 % of it; the loss
+loss is lowest over the second half of them goes on. With nine styles that is a seventh of the pixels of a run on crops
+of 256 px. Where both were measured, the first after 60 steps was the best after 900 too, or within 1 % of it; the loss
 before the first step tells little, since colours come first and fast. See "What a style begins with" in
 docs/experiments.md.
 """

@@ -65,6 +65,8 @@ def convert_file(source: Path, target: Path) -> None:
 
     if not files.is_plain_name(target.stem):
         raise ValueError(f"{target}: a style can't be called {target.stem!r}; give another -o")
+    if target.suffix != ".pt":
+        raise ValueError(f"{target}: a checkpoint is called .pt; give another -o")
     if target.exists():
         raise ValueError(f"{target} exists; give another -o, or take it away")
     theirs = _read(source)
@@ -108,7 +110,9 @@ def _read(path: Path) -> dict[str, Tensor]:
         raise ValueError(f"{path} is a folder; name a file of weights") from None
     except (ValueError, OSError) as error:
         raise ValueError(f"{path} is not a file of network weights: {error}") from None
-    if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
+    if not isinstance(state, dict) or not all(
+        isinstance(name, str) and isinstance(value, torch.Tensor) for name, value in state.items()
+    ):
         raise ValueError(f"{path} is not a plain dict of network weights")
     return state
 

@@ -31,7 +31,6 @@ CSS = """
 .curves .tick { position: absolute; font-size: 11px; color: var(--quiet); font-variant-numeric: tabular-nums; }
 .curves .y { right: 100%; margin-right: 8px; transform: translateY(50%); }
 .curves .x { top: 100%; margin-top: 6px; transform: translateX(-50%); }
-.curves .x:first-of-type { transform: none; }
 .curves .x.last { transform: translateX(-100%); }
 """
 

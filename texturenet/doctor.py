@@ -17,10 +17,12 @@ import tempfile
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
+from http.client import HTTPException
 from importlib import metadata
 from pathlib import Path
 
-from texturenet import files
+from texturenet import files, program
 
 ROOT = Path(__file__).resolve().parents[1]
 SUMS = Path("checkpoints/SHA256SUMS")
@@ -66,7 +68,8 @@ def examine(checkpoint_dir: Path, run_dir: Path, visdom_port: int) -> Iterator[F
         try:
             yield from check()
         except Exception as error:  # whatever a broken library raises
-            yield Finding("fail", what, f"can't be examined: {_line(error)}", REQUIREMENTS)
+            mend = "" if isinstance(error, OSError) else REQUIREMENTS  # a folder that may not be looked into, say
+            yield Finding("fail", what, f"can't be examined: {_line(error)}", mend)
 
 
 def _python() -> Iterator[Finding]:
@@ -211,7 +214,7 @@ def _visdom(port: int) -> Iterator[Finding]:
     try:
         with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(url, timeout=ANSWER_WITHIN):
             yield Finding("ok", "visdom", f"{version}, answers at {url}")
-    except OSError:
+    except (OSError, HTTPException):  # nothing is there, or another service
         yield Finding(
             "ok", "visdom", f"{version}, not running at {url}", "python -m texturenet.visdom_server starts it"
         )
@@ -244,8 +247,11 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
+    return program.run("doctor", partial(_run, parser().parse_args(argv)))
+
+
+def _run(flags: argparse.Namespace) -> int:
     """Print the list -> 1 if anything failed, else 0."""
-    flags = parser().parse_args(argv)
     failed = 0
     for finding in examine(flags.checkpoint_dir, flags.run_dir, flags.visdom_port):
         print(finding, flush=True)

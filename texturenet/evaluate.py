@@ -325,6 +325,8 @@ def _sweep(flags: argparse.Namespace, device: Any) -> None:
     if flags.texture is None or flags.data_dir is None:
         raise ValueError("name a checkpoint, or --texture and --data_dir for short training runs")
     typed = given(flags, ShortRecipe)
+    if "noise_factor" in typed:
+        raise ValueError("--noise_factor: a network is trained for each of --noise_factors; give that one")
     short = ShortRecipe(**typed)
     try:
         sweeps.training_sweep(
@@ -347,7 +349,10 @@ def _sweep(flags: argparse.Namespace, device: Any) -> None:
 def main(argv: list[str] | None = None) -> int:
     flags = parser().parse_args(argv)
     whole = flags.command == "diversity" or (flags.command == "sweep" and flags.checkpoint is not None)
-    kept = "nothing is written before all is done" if whole else "what is finished is kept, the same command goes on"
+    without = " without --fresh" if getattr(flags, "fresh", False) else ""
+    kept = f"what is finished is kept, the same command{without} goes on"
+    if whole:
+        kept = "there is no table before all is done"
     return program.run("evaluate", partial(_run, flags), f"\nstopped; {kept}")
 
 

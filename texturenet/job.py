@@ -116,7 +116,7 @@ def prepare(
     if start:
         recipe_given = recipe_given | start["shape"]
     recipe = replace(before, **recipe_given)
-    _require_usable(recipe)
+    _require_usable(recipe, data_dir is not None)
     processes.share(recipe.batch_size)
     texture = images.load_image(texture_path, recipe.style_size)
     if (frames := images.frame_count(texture_path)) > 1:
@@ -220,8 +220,8 @@ def _resumed(
     return path, found
 
 
-def _require_usable(recipe: Recipe) -> None:
-    """Raises ValueError for what no checkpoint may have, before a run is spent on it."""
+def _require_usable(recipe: Recipe, with_photos: bool) -> None:
+    """Raises ValueError for what no checkpoint may have, and for contradictions, before a run is spent on them."""
     shape = {name: getattr(recipe, name) for name in SHAPES if name in checkpoint.RANGES}
     trouble = checkpoint.out_of_range(shape | {"slope": recipe.slope})
     if trouble is None and not recipe.noise_factor < MOST_NOISE:
@@ -232,6 +232,13 @@ def _require_usable(recipe: Recipe) -> None:
         trouble = "noise_factor 0 with a noise_range: style weights follow their ratio; give a factor above 0"
     if trouble is None and not recipe.color_jitter <= MOST_JITTER:
         trouble = f"color_jitter {recipe.color_jitter:g}: crops are black or white; give {MOST_JITTER:g} at most"
+    if trouble is None and recipe.diversity_weight and recipe.batch_size % 2:
+        trouble = (
+            f"diversity_weight compares two pictures of each photo, and a batch_size of {recipe.batch_size} is odd; "
+            f"give {recipe.batch_size + 1}"
+        )
+    if trouble is None and recipe.stability_weight and not with_photos:
+        trouble = "stability_weight is about the frames of a clip; a texture alone has none"
     if trouble is not None:
         raise ValueError(f"--{trouble}")
 
@@ -287,9 +294,10 @@ def _changed(before: Recipe, now: Recipe, step: int, allowed: bool, say: Callabl
     if not names:
         return []
     listed = ", ".join(f"{name} ({old[name]} before, {new[name]} now)" for name in names)
-    if fixed := [name for name in names if name in SHAPES]:
+    if fixed := [name for name in names if name in (*SHAPES, "optimizer")]:
         raise ValueError(
-            f"can't resume with another recipe: {listed}; the weights fit no other {', '.join(fixed)}: start a new run"
+            f"can't resume with another recipe: {listed}; what was saved fits no other {', '.join(fixed)}: start a new "
+            "run"
         )
     if not allowed:
         raise ValueError(

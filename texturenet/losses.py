@@ -163,6 +163,8 @@ def _weights(name: str, layers: Sequence[str], weights: Sequence[float]) -> dict
             f"{name}_weights has {len(weights)} numbers for {len(layers)} {name}_layers "
             f"({', '.join(layers)}); give one number a layer"
         )
+    if twice := next((layer for layer in layers if list(layers).count(layer) > 1), None):
+        raise ValueError(f"{name}_layers names {twice} twice; give it once, with one weight")
     if any(weight < 0 for weight in weights):
         raise ValueError(f"{name}_weights {list(weights)}: a weight can't be negative")
     return dict(zip(layers, weights, strict=True))

@@ -62,13 +62,6 @@ class Objective:
         paint: Callable[[Tensor | None, list[Tensor]], Tensor],
         loss: PerceptualLoss,
     ) -> None:
-        if recipe.diversity_weight and recipe.batch_size % 2:
-            raise ValueError(
-                f"diversity_weight compares two pictures of each photo, and a batch_size of {recipe.batch_size} is "
-                f"odd; give {recipe.batch_size + 1}"
-            )
-        if recipe.stability_weight and not generator.content:
-            raise ValueError("stability_weight is about the frames of a clip; a texture alone has none")
         self.recipe, self.generator, self.paint, self.loss = recipe, generator, paint, loss
 
     @property

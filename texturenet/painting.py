@@ -68,7 +68,7 @@ class Painter:
         precision: str = "auto",
     ) -> None:
         if look.grid and not models:
-            models = styles.shipped()
+            models = styles.of_photos()
         if not models:
             raise ValueError("no style ships with this installation; name some with --model FILE")
         if len(models) != 1 and not look.grid and not (look.masked and len(models) == 2):

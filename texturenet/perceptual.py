@@ -308,6 +308,8 @@ def load_encoder(
         raise ValueError(f"unknown perceptual_preprocess {preprocess!r}; choose from {', '.join(PREPROCESS)}")
     if pooling is not None and pooling not in POOLING:
         raise ValueError(f"unknown pooling {pooling!r}; choose from {', '.join(POOLING)}")
+    if preprocess is not None and weights_path is None:
+        raise ValueError("perceptual_preprocess is of a file of weights; name one with --perceptual_weights")
     if weights_path is not None:
         state, found, source = _read_weights_file(weights_path, preprocess)
         name = _name_of_state(state) if name == "auto" else name

@@ -133,9 +133,9 @@ def _is_srgb(profile: bytes) -> bool:
         named = "srgb" in ImageCms.getProfileDescription(ImageCms.ImageCmsProfile(io.BytesIO(profile))).lower()
     except (ImageCms.PyCMSError, OSError, TypeError, ValueError):
         return False
-    transform = _transform("RGB", profile) if named else None
+    transform = _transform("RGB", profile) if named else None  # None too for a grey one of that name
     if transform is None:
-        return named
+        return False
     tones = Image.linear_gradient("L").convert("RGB")
     after = ImageCms.applyTransform(tones, transform) or tones
     return int(np.asarray(ImageChops.difference(tones, after)).max()) <= _SAME_TONES

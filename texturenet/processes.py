@@ -1,9 +1,9 @@
 """Several processes that train one style or paint one folder together, as torchrun starts them; one is a case of it.
 
 In training each passes its share of the step's batch and averages its gradients with the others, so that all take the
-same Adam step: plain data parallelism, in one message per step. It is written with torch.distributed's collectives, not
-with DistributedDataParallel: the generator's gradients are half a megabyte, so there is nothing to hide behind the
-backward pass, and a step is free to paint twice (`stability_weight`) or in parts (`--auto_batch`).
+same step of the optimizer: plain data parallelism, in one message per step. It is written with torch.distributed's
+collectives, not with DistributedDataParallel: the generator's gradients are half a megabyte, so there is nothing to
+hide behind the backward pass, and a step is free to paint twice (`stability_weight`) or in parts (`--auto_batch`).
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ what there is by then is kept.
 from __future__ import annotations
 
 import contextlib
+import io
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -21,6 +22,8 @@ def run(name: str, work: Callable[[], int | None], stopped: str = "stopped") -> 
     name     stands before an error
     stopped  the line after Ctrl-C: what became of the work
     """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # names that the terminal can't show are no reason to fail
     try:
         with _terminated_as_by_ctrl_c():
             return work() or 0

@@ -9,8 +9,15 @@ FOLDER = Path(__file__).resolve().parents[1] / "checkpoints"
 
 
 def shipped() -> list[Path]:
-    """Those that paint photos: the checkpoints beside the code, by name; none in an installation without them."""
+    """The checkpoints beside the code, by name, and the user's own there; none in an installation without them."""
     return sorted(FOLDER.glob("*.pt"))
+
+
+def of_photos() -> list[Path]:
+    """Those of them that paint photos. Raises checkpoint.CheckpointError for a damaged one."""
+    from texturenet import checkpoint
+
+    return [path for path in shipped() if checkpoint.load(path)["generator"]["options"].get("content", True)]
 
 
 def textures() -> list[Path]:
@@ -45,7 +52,7 @@ def table() -> str:
     for path in [*shipped(), *textures()]:
         fields = checkpoint.load(path)
         photos = fields.get("photos", {}).get("count", 0)
-        seen = f"{photos:,} photos" if fields["generator"]["options"]["content"] else "the texture alone"
+        seen = f"{photos:,} photos" if fields["generator"]["options"].get("content", True) else "the texture alone"
         seen += f", {fields['step']:,} steps, {fields['perceptual']['name']}"
         quality = ", ".join(f"{name} {value}" for name, value in fields.get("quality", {}).items())
         rows.append(

@@ -30,6 +30,14 @@ CLOSE_WAIT = 10.0  # seconds that close() gives to the last redraw
 MAX_PREVIEWS, PREVIEW_SIZE = 16, 512  # photos in the image window, and the longer side of each in pixels
 
 
+def require() -> None:
+    """Raises ValueError where visdom is not installed."""
+    if find_spec("visdom") is None:
+        raise ValueError(
+            "--viz needs visdom, which is not installed: run `python -m texturenet.visdom_server --install` once"
+        )
+
+
 class VisdomMonitor:
     """Curves and previews in a visdom page, drawn by a thread of its own.
 
@@ -47,10 +55,6 @@ class VisdomMonitor:
         log_path: Path | str | None = None,
         client_factory: Callable[[], Any] | None = None,
     ) -> None:
-        if client_factory is None and find_spec("visdom") is None:
-            raise ValueError(
-                "--viz needs visdom, which is not installed: run `python -m texturenet.visdom_server --install` once"
-            )
         self._new_client = client_factory or partial(_visdom_client, server, port, env)
         self._client: Any = None
         self._address, self._env = f"{server.rstrip('/')}:{port}", env

@@ -49,7 +49,7 @@ def main(argv: list[str] | None = None) -> int:
             f"has the password can read pictures on this one and use its processor",
             file=sys.stderr,
         )
-        url += f"?token={token}" if TOKEN not in os.environ else f"  (password: {TOKEN})"
+        url += f"?token={token}" if not os.environ.get(TOKEN) else f"  (password: {TOKEN})"
     print(f"texturenet: {url}  (Ctrl-C ends the page, not a training)", flush=True)
     with contextlib.suppress(KeyboardInterrupt):  # the server has shut down in good order by then
         serve(flags.host, flags.port, token)

@@ -37,7 +37,11 @@ class Desk:
             desk = cls(folder, **(kept | {"crop": Crop(**kept["crop"])}))
         except (OSError, ValueError, TypeError, KeyError):
             return cls(folder)
-        if not Path(desk.texture).is_file():
+        try:
+            there = Path(desk.texture).is_file()
+        except OSError:  # on a share that went away, say
+            there = False
+        if not there:
             desk.texture = ""
         return desk
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import secrets
+import shutil
 import threading
 import time
 import zipfile
@@ -19,6 +20,7 @@ from texturenet.stylizer import Stylizer
 
 VIEW = 1400  # px, longer side of what the page shows; downloads have every pixel
 MOST_PHOTOS = 60
+MOST_ARCHIVES = 3  # the newest, which some browser may be fetching
 _LOOK_UP = 0.2  # s, after which one that waits asks whether it is wanted still
 
 
@@ -73,6 +75,7 @@ class Easel:
         self._paintings: dict[tuple[str, Settings, float], Painting] = {}
         self._style: tuple[tuple[Path, float], Stylizer] | None = None
         self._painting, self._refining, self._keeping = threading.Lock(), threading.Lock(), threading.Lock()
+        self._archives: list[Path] = []
         self._closed = False
 
     def close(self) -> None:
@@ -149,8 +152,24 @@ class Easel:
 
         Photos that are taken away meanwhile are left out. Raises ValueError where none is left, with the first line.
         """
-        target, troubles = self.folder / secrets.token_hex(8) / f"{settings.style.stem}.zip", []
+        target = self.folder / secrets.token_hex(8) / f"{settings.style.stem}.zip"
         target.parent.mkdir()
+        try:
+            troubles = self._pack(keys, settings, target, on_progress)
+        except BaseException:
+            shutil.rmtree(target.parent, ignore_errors=True)
+            raise
+        with self._keeping:
+            self._archives.append(target)
+            old, self._archives = self._archives[:-MOST_ARCHIVES], self._archives[-MOST_ARCHIVES:]
+        for archive in old:
+            shutil.rmtree(archive.parent, ignore_errors=True)
+        return target, troubles
+
+    def _pack(
+        self, keys: Sequence[str], settings: Settings, target: Path, on_progress: Callable[[int], None]
+    ) -> list[str]:
+        troubles: list[str] = []
         with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as archive:  # pictures do not get smaller
             for done, key in enumerate(keys):
                 try:
@@ -170,7 +189,7 @@ class Easel:
                 on_progress(done + 1)
             if not archive.namelist():
                 raise ValueError(troubles[0] if troubles else "no photo is left to paint")
-        return target, troubles
+        return troubles
 
     def _file(self, key: str, settings: Settings) -> tuple[str, bytes]:
         """Name and content of a painting, made again where another tab had the photo painted otherwise meanwhile."""

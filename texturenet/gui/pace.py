@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import subprocess
 import sys
 import tempfile
@@ -66,9 +67,16 @@ def flags_of(preset: str, typed: dict[str, str], style_size: int) -> dict[str, A
     Raises ValueError that names an option that can't be read, or is too small.
     """
     flags: dict[str, Any] = PRESETS[preset].flags | {"style_size": style_size}
-    parser = argparse.ArgumentParser(exit_on_error=False, argument_default=argparse.SUPPRESS)
+    parser = argparse.ArgumentParser(
+        exit_on_error=False, argument_default=argparse.SUPPRESS, add_help=False, allow_abbrev=False
+    )
     add_flags(parser, Recipe)
-    words = [word for name, text in typed.items() if text.strip() for word in (f"--{name}", *text.split())]
+    words: list[str] = []
+    for name, text in typed.items():
+        # A flag in a field would be another option's, and argparse ends the program for some of them.
+        if flag := next((word for word in text.split() if re.match(r"--?\D", word)), None):
+            raise ValueError(f"{name}: {flag} is no value")
+        words += [f"--{name}", *text.split()] if text.strip() else []
     try:
         options, beyond = parser.parse_known_args(words)
     except argparse.ArgumentError as error:

@@ -115,9 +115,10 @@ class StylizeStep:
                 self._gallery,
                 ui.element("button")
                 .classes("tile")
-                .props(f'type="button" aria-label="{html.escape(card.name)}"')
+                .props('type="button"')
                 .on("click", lambda card=card: self._choose(card)) as tile,
             ):
+                tile.props["aria-label"] = card.name
                 ui.html(f'<img src="{card.thumbnail}" alt="">')
                 ui.label(card.name)
             self._tiles[card.path] = tile
@@ -165,22 +166,21 @@ class StylizeStep:
         self._strip.clear()
         with self._strip:
             for key, photo in list(photos.items()):  # an upload may come in meanwhile
-                name = html.escape(photo.name)
                 with ui.element("div").classes("thumb"):
                     with (
                         ui.element("button")
-                        .props(
-                            f'type="button" aria-label="Show {name}" aria-pressed="{str(key == self.current).lower()}"'
-                        )
-                        .on("click", lambda key=key: self._look_at(key))
+                        .props(f'type="button" aria-pressed="{str(key == self.current).lower()}"')
+                        .on("click", lambda key=key: self._look_at(key)) as show
                     ):
+                        show.props["aria-label"] = f"Show {photo.name}"
                         ui.html(f'<img src="{photo.thumbnail}" alt="">')
                     with (
                         ui.element("button")
                         .classes("remove")
-                        .props(f'type="button" aria-label="Take {name} away"')
-                        .on("click", lambda key=key: self._remove(key))
+                        .props('type="button"')
+                        .on("click", lambda key=key: self._remove(key)) as remove
                     ):
+                        remove.props["aria-label"] = f"Take {photo.name} away"
                         ui.html("×", tag="span")
         self._all.set_visibility(len(photos) > 1)
         if not photos:

@@ -21,7 +21,7 @@ STATES = {
     "stopping": "saving",
     "finished": "finished",
     "stopped": "stopped",
-    "failed": "did not start",
+    "failed": "ended with an error",
     "lost": "broke off",
 }
 
@@ -153,7 +153,8 @@ class TrainStep:
         self._missing.say(text)
         self._start.set_enabled(not text)
         if self.studio.desk.texture:
-            self._name.props(f'placeholder="{html.escape(Path(self.studio.desk.texture).stem)}"')
+            self._name.props["placeholder"] = Path(self.studio.desk.texture).stem
+            self._name.update()
 
     def _draw_presets(self) -> None:
         speed = self.studio.speed
