@@ -59,9 +59,7 @@ def test_weights_that_would_not_fit(tmp_path: Path, texture_path: Path, photo_di
     with pytest.raises(ValueError, match=r"width \(4 before, 8 now\); what was saved fits no other width"):
         resumed(tmp_path, texture_path, photo_dir, [], given=given, resume="last", with_changes=True)
     given = {"iterations": 4, "optimizer": "adam"}  # whose state is of other weights
-    with pytest.raises(
-        ValueError, match=r"optimizer \(muon before, adam now\); what was saved fits no other"
-    ):
+    with pytest.raises(ValueError, match=r"optimizer \(muon before, adam now\); what was saved fits no other"):
         resumed(tmp_path, texture_path, photo_dir, [], given=given, resume="last", with_changes=True)
 
 
