@@ -61,7 +61,7 @@ DOORS: dict[str, set[str]] = {
     },
     "export": {"program", "config", "checkpoint", "generators", "noise", "styles", "onnx_style"},
     "convert": {"program", "config", "files", "torchfile", "checkpoint"},
-    "doctor": {"files", "config", "devices", "perceptual", "visdom_server"},
+    "doctor": {"files", "config", "devices", "perceptual", "program", "visdom_server"},
     "reports": {"files", "images"},
     "styles": {"checkpoint", "reports"},
     "segments": set(),

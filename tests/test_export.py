@@ -77,6 +77,7 @@ def test_the_file_describes_itself(mosaic_onnx: tuple[Path, str]) -> None:
         ("pyramid", {"scales": 4, "width": 2, "upsampling": "bilinear"}),
         ("pyramid", {"content": False, "scales": 3, "width": 2, "padding": "circular", "upsampling": "bilinear"}),
         ("residual", {"width": 2, "blocks": 1, "noise_channels": 0, "slope": 0.0, "direct": True}),
+        ("residual", {"width": 2, "blocks": 1, "upsampling": "bilinear"}),
     ],
 )
 def test_other_networks(name: str, options: dict[str, object], tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from texturenet.generators import (
 
 SMALL = {"pyramid": {"scales": 4, "width": 4}, "residual": {"width": 4, "blocks": 1}}
 each_way = pytest.mark.parametrize(
-    ("name", "options"), [("pyramid", {"upsampling": each}) for each in UPSAMPLINGS] + [("residual", {})], ids=str
+    ("name", "options"), [(name, {"upsampling": each}) for name in GENERATORS for each in UPSAMPLINGS], ids=str
 )
 
 
@@ -136,8 +136,9 @@ def test_a_map_enlarged_bilinearly_has_no_blocks() -> None:
     assert torch.equal(around[..., 2:-2, 2:-2], large[..., 2:-2, 2:-2])
     assert around[0, 0, 2].tolist() == pytest.approx([3.75, 3.25, 3.75, 4.25, 4.75, 5.25, 5.75, 5.25])
     assert enlarged(x, "nearest", "circular")[0, 0, 0].tolist() == [0, 0, 1, 1, 2, 2, 3, 3]
-    with pytest.raises(ValueError, match="unknown upsampling 'cubic'; choose from bilinear, nearest"):
-        small("pyramid", upsampling="cubic")
+    for name in GENERATORS:
+        with pytest.raises(ValueError, match="unknown upsampling 'cubic'; choose from bilinear, nearest"):
+            small(name, upsampling="cubic")
 
 
 def unpainted(photo: Tensor) -> Tensor:

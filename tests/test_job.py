@@ -355,8 +355,6 @@ def test_noise_of_few_scales_is_for_pyramids_with_photos(tmp_path: Path, texture
 
     assert (scales(photo_dir), scales(None), scales(photo_dir, generator="residual")) == (2, None, None)
     assert sum(line.startswith("noise_scales 2 left out") for line in said) == 2
-    assert scales(photo_dir, generator="residual", upsampling="nearest") is None
-    assert said[-1] == "upsampling nearest left out: it is of pyramids"
     with pytest.raises(ValueError, match="noise_scales 7: the pyramid has 3 scales; give fewer"):
         scales(photo_dir, noise_scales=7)
 

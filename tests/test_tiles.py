@@ -7,7 +7,7 @@ from conftest import ROOT, picture
 from torch import Tensor
 
 from texturenet import checkpoint, tiles
-from texturenet.generators import PADDINGS, Generator, Pyramid, Residual, make_noise
+from texturenet.generators import PADDINGS, UPSAMPLINGS, Generator, Pyramid, Residual, make_noise
 
 ENOUGH, SOME, NOTHING = 2**30, 2**23, 0  # bytes to store maps in
 SHIPPED = sorted((ROOT / "checkpoints").glob("*.pt"))
@@ -52,8 +52,8 @@ def test_styles_ship() -> None:
 
 @pytest.mark.parametrize(
     ("kind", "options"),
-    [(Pyramid, {"upsampling": "bilinear"}), (Pyramid, {"upsampling": "nearest"}), (Residual, {})],
-    ids=["bilinear", "nearest", "residual"],
+    [(kind, {"upsampling": each}) for kind in (Pyramid, Residual) for each in UPSAMPLINGS],
+    ids=str,
 )
 @pytest.mark.parametrize("padding", PADDINGS)
 @pytest.mark.parametrize("content", [True, False])

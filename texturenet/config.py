@@ -156,7 +156,7 @@ class Recipe:
     upsampling: str = flag(
         "bilinear",
         "generator",
-        "of what the pyramid's coarser scales say; nearest, as in the paper, leaves meshes",
+        "of coarser maps to twice their size; nearest, as in the papers, leaves meshes",
         ("bilinear", "nearest"),
         before="nearest",
     )

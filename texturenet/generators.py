@@ -16,7 +16,7 @@ Departures from the papers, each on purpose:
 * It may be kept to the coarsest scales. With noise at all of them, the starry_night that shipped heard that of 4 px
   alone: spots of one size, evenly spread. With that of 8 px and more it lays large forms; see docs/quality.md.
 * Reflection padding (circular for textures that have to tile) instead of zeros, which paint a frame.
-* What coarser scales say is enlarged bilinearly (`--upsampling nearest` as in the paper): blocks of equal values have
+* Coarser maps are enlarged bilinearly (`--upsampling nearest` as in the papers): blocks of equal values have
   edges along rows and columns, of which the network made meshes and weaves. Nearest would save half a convolution
   (`rows.convolved_enlarged`). See "Meshes and rows" in docs/experiments.md.
 """
@@ -186,8 +186,7 @@ class Pyramid(nn.Module):
                 f"noise_scales {noise_scales} of {scales} scales: "
                 + ("there are no more" if content else "without a photo each of them has to have noise")
             )
-        if upsampling not in UPSAMPLINGS:
-            raise ValueError(f"unknown upsampling {upsampling!r}; choose from {', '.join(UPSAMPLINGS)}")
+        _check_upsampling(upsampling)
         self.content, self.scales, self.noise_channels, self.noise_scales = (
             content,
             scales,
@@ -269,9 +268,12 @@ class Residual(nn.Module):
         padding: Padding = "reflect",
         slope: float = 0.01,
         direct: bool = False,
+        upsampling: Upsampling = "nearest",
     ) -> None:
         super().__init__()
+        _check_upsampling(upsampling)
         self.content, self.noise_channels, self.direct = content, noise_channels, direct
+        self.padding, self.upsampling = padding, upsampling
         self.multiple, self.channels = 4, width
 
         def conv(in_channels: int, out_channels: int, kernel: int, stride: int = 1) -> nn.Sequential:
@@ -303,7 +305,7 @@ class Residual(nn.Module):
         for block in self.blocks:
             x = x + block(x)
         for layer in self.leave:
-            x = layer(F.interpolate(x, scale_factor=2.0, mode="nearest"))
+            x = layer(enlarged(x, self.upsampling, self.padding))
         last = self.to_rgb(x).float()
         if padded is not None and self.light is not None:
             last = last + self.light(padded)
@@ -313,6 +315,11 @@ class Residual(nn.Module):
 
 GENERATORS: dict[str, type[Pyramid | Residual]] = {"pyramid": Pyramid, "residual": Residual}
 Generator = Pyramid | Residual
+
+
+def _check_upsampling(upsampling: str) -> None:
+    if upsampling not in UPSAMPLINGS:
+        raise ValueError(f"unknown upsampling {upsampling!r}; choose from {', '.join(UPSAMPLINGS)}")
 
 
 def _check_photo(generator: Generator, photo: Tensor | None) -> None:

@@ -28,7 +28,8 @@ from texturenet.processes import ALONE, Processes
 PREVIEW_PHOTOS = 3
 # Weights fit no other value of these.
 SHAPES = ("generator", "scales", "width", "noise_channels", "noise_scales", "normalization")
-FREE = ("slope", "upsampling")  # weights fit any value of these, and get used to it
+# Weights fit any value of these, and get used to it; a file that does not tell has the value of files of before.
+FREE = {"slope": 0.01, "upsampling": "nearest"}
 
 
 @dataclass(frozen=True)
@@ -150,8 +151,6 @@ def prepare(
         say(f"grow_from {recipe.grow_from} left out: all crops have {recipe.image_size} px")
     if recipe_given.get("noise_scales") and recipe.noise_scales is None:
         say(f"noise_scales {recipe_given['noise_scales']} left out: it is of pyramids that are given photos")
-    if recipe.generator == "residual" and "upsampling" in recipe_given:
-        say(f"upsampling {recipe_given['upsampling']} left out: it is of pyramids")
     changes: list[dict[str, Any]] = []
     if resumed:
         changes = [*resumed.get("changes", []), *_changed(before, recipe, resumed["step"], with_changes, say)]
@@ -262,10 +261,8 @@ def beginning(style: Path | str, recipe_given: dict[str, Any], with_photos: bool
             f"can't start from {path}: it was not trained on {kind}, as this run will be; give --start_from none"
         )
     shape = {"generator": found["generator"]["name"], **options}
-    for any_fits in ("padding", *FREE):
-        shape.pop(any_fits, None)
-    then = from_plain(Recipe, found["recipe"])
-    free = {name: getattr(then, name) for name in FREE if name != "upsampling" or shape["generator"] == "pyramid"}
+    free = {name: shape.pop(name, older) for name, older in FREE.items()}
+    shape.pop("padding", None)
     noise_scales = shape.pop("noise_scales", None)
     if set(shape) != set(SHAPES) - {"noise_scales"} - ({"scales"} if shape["generator"] == "residual" else set()):
         raise ValueError(f"can't start from {path}: its network is none that train.py trains")

@@ -41,9 +41,10 @@ def build(recipe: Recipe, content: bool) -> tuple[Generator, dict[str, Any]]:
         "normalization": recipe.normalization,
         "padding": recipe.padding,
         "slope": recipe.slope,
+        "upsampling": recipe.upsampling,
     }
     if recipe.generator == "pyramid":
-        options["scales"], options["upsampling"] = recipe.scales, recipe.upsampling
+        options["scales"] = recipe.scales
         if recipe.noise_scales is not None:
             options["noise_scales"] = recipe.noise_scales
     with torch.random.fork_rng(devices=[]):

@@ -178,17 +178,18 @@ def convolved_enlarged(coarse: Map, conv: nn.Conv2d, fine: Map | None = None) ->
     return compute
 
 
-def joined_enlarged(coarse: Map, conv: nn.Conv2d, fine: Map) -> Map:
+def joined_enlarged(coarse: Map, conv: nn.Conv2d, fine: Map | None) -> Map:
     """What a convolution sees: a finer map next to a coarse one at twice its size, as `generators.enlarged` has it."""
-    channels, height, width = fine.shape
+    channels, height, width = coarse.shape
     window = _Window(coarse, 1, "circular" if conv.padding_mode == "circular" else "replicate", conv.weight)
 
     def compute(first: int, last: int) -> Tensor:
         top = first // 2 - 1
         large = F.interpolate(window.rows(top, (last + 1) // 2 + 1), scale_factor=2.0, mode="bilinear")
-        return torch.cat([fine.rows(first, last), large[..., first - 2 * top : last - 2 * top, 2:-2]], dim=1)
+        large = large[..., first - 2 * top : last - 2 * top, 2:-2]
+        return large if fine is None else torch.cat([fine.rows(first, last), large], dim=1)
 
-    return Map((channels + coarse.shape[0], height, width), compute)
+    return Map((channels + (0 if fine is None else fine.shape[0]), 2 * height, 2 * width), compute)
 
 
 def _halved(kernel: Tensor, axis: int, place: int) -> Tensor:

@@ -230,7 +230,7 @@ class _Canvas:
         shape = (conv.out_channels, 2 * coarse.shape[1], 2 * coarse.shape[2])
         return self.normalised(norm, Map(shape, convolved_enlarged(coarse, conv, fine)), True, activation)
 
-    def layer_of_joined(self, coarse: Map, layers: nn.Module, fine: Map) -> Map:
+    def layer_of_joined(self, coarse: Map, layers: nn.Module, fine: Map | None = None) -> Map:
         """The same where the map is enlarged bilinearly."""
         conv, *_ = layers.children()
         assert isinstance(conv, nn.Conv2d)
@@ -274,17 +274,14 @@ def _moments(strip: Tensor, together: int) -> Statistics:
 
 def _pyramid(net: Pyramid, inputs: list[Map], canvas: _Canvas) -> Map:
     """`Pyramid.forward` up to its last convolution."""
-
+    enlarge = canvas.layer_of_enlarged if net.upsampling == "nearest" else canvas.layer_of_joined
     x = canvas.block(inputs[-1], net.enter[-1])
     for k in reversed(range(net.scales - 1)):
         fine = canvas.normalised(net.norm_fine[k], canvas.block(inputs[k], net.enter[k]))
         # Before the enlargement, not after it, as in `Pyramid.forward`.
         coarse = canvas.normalised(net.norm_coarse[k], x)
         first, *others = net.join[k].children()
-        if net.upsampling == "nearest":
-            x = canvas.layer_of_enlarged(coarse, first, fine)
-        else:
-            x = canvas.layer_of_joined(coarse, first, fine)
+        x = enlarge(coarse, first, fine)
         for layer in others:
             x = canvas.layer(x, layer)
     return x
@@ -300,8 +297,9 @@ def _residual(net: Residual, inputs: list[Map], canvas: _Canvas) -> Map:
     x = canvas.passed(canvas.block(x, net.enter))
     for block in net.blocks:
         x = canvas.passed(added(x, canvas.block(x, block)))
+    enlarge = canvas.layer_of_enlarged if net.upsampling == "nearest" else canvas.layer_of_joined
     for layer in net.leave:
-        x = canvas.layer_of_enlarged(x, layer)
+        x = enlarge(x, layer)
     return x
 
 
