@@ -160,7 +160,8 @@ def network(flags: argparse.Namespace) -> tuple[str, Paint, Steps[Any, Any] | No
     memory = flags.max_memory and int(flags.max_memory * 2**30)
     painter = Painter(models, Look(**given(flags, Look)), seed, device, memory, flags.precision)
     if flags.pictures and not painter.paints_photos:
-        raise ValueError(f"{painter.name} makes a texture and takes no photo; give --size 1024x768 alone")
+        names = ", ".join(style.name for style in painter.styles)
+        raise ValueError(f"{names} makes a texture and takes no photo; give --size 1024x768 alone")
     if painter.paints_photos and not flags.pictures:
         raise ValueError(f"{painter.name} paints photos: name at least one picture")
 
@@ -174,7 +175,7 @@ def network(flags: argparse.Namespace) -> tuple[str, Paint, Steps[Any, Any] | No
 
 
 def iterative(flags: argparse.Namespace) -> tuple[str, Paint, Steps[Any, Any] | None]:
-    """The iterative method: the texture's name, what paints with it, and that it has no steps."""
+    """The iterative method: what results are called after, what paints them, and that it has no steps."""
     typed = given(flags, GatysRecipe)
     gatys_recipe(flags.preset, typed)  # a contradiction is told before torch loads
     from texturenet import devices, pages, processes
@@ -189,7 +190,7 @@ def iterative(flags: argparse.Namespace) -> tuple[str, Paint, Steps[Any, Any] | 
         size = flags.size if photo else texture_size(flags)
         return "\n".join(map(str, painter(photo, target, size, flags.quality)))
 
-    return flags.texture.stem, paint, None
+    return f"{flags.texture.stem}-gatys", paint, None  # a trained style may have the texture's name
 
 
 def texture_size(flags: argparse.Namespace) -> tuple[int, int]:
@@ -216,13 +217,16 @@ def main(argv: list[str] | None = None) -> int:
         target = flags.output or folders.OUTPUT_DIR
         if not folders.is_file_name(target):
             target = target / f"{name}-{width}x{height}.png"
+        files.require_writable(files.nearest(target.parent))
         print(paint(None, target))
         return 0
     others = [path for path in (getattr(flags, "mask", None), flags.texture) if path is not None]
     work = folders.plan(flags.pictures, flags.output, name, flags.name, others)
     if work:  # told before the work, not after it; folders that are missing are made when there is a painting
         files.require_writable(files.nearest(work[0].target.parent))
-    return folders.paint_all(processes.own_share(work), paint, flags.skip_existing, steps)
+    code = folders.paint_all(processes.own_share(work), paint, flags.skip_existing, steps)
+    processes.wait_for_all()
+    return code
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -153,18 +154,20 @@ def watch(flags: argparse.Namespace, job: Job, say: Callable[[str], None]) -> in
                 closing.callback(listener.close)
             path = trainer.train(job, listeners)
     except recovery.Interrupted as stop:  # said after the bar is closed
-        say(f"{stop}; go on with: python train.py ... --resume {job.path}")
+        say(f"{stop}; go on with: python train.py ... --resume {quoted}")
         return stop.exit_code
     except KeyboardInterrupt:  # a second one, which does not wait for the step
         if not job.path.exists():
             raise
-        say(f"stopped at once; go on from the last save with: python train.py ... --resume {job.path}")
+        say(
+            f"stopped at once; go on from the last save with: python train.py ... --resume {shlex.quote(str(job.path))}"
+        )
         return program.STOPPED
     say(f"log: {log_path}\ncheckpoint: {path}")
     if job.photos:
-        say(f"try it: python stylize.py --model {path} PICTURE")
+        say(f"try it: python stylize.py --model {shlex.quote(str(path))} PICTURE")
     else:
-        say(f"try it: python stylize.py --model {path} --size 1024x768")
+        say(f"try it: python stylize.py --model {shlex.quote(str(path))} --size 1024x768")
     return 0
 
 

@@ -166,7 +166,11 @@ def test_matched_records_its_figures_in_the_checkpoint(style_path: Path, command
     assert after["quality"]["diversity"] > 0  # a style with noise, and another seed
     assert after["quality"]["judged_photos"] == 2
     assert all(torch.equal(after["weights"][name], value) for name, value in before["weights"].items())
-    assert after.keys() == (before.keys() | {"quality", "sample_loss"}) - {"training"}
+    assert after.keys() == before.keys() | {"quality", "sample_loss"}
+    words = ("matched", style_path, *MATCHED, "--noise_iterations", 0)
+    assert command(*words, "--for_painting") == 2
+    assert command(*words, "--for_painting", "--record") == 0
+    assert checkpoint.load(style_path).keys() == after.keys() - {"training"}
 
 
 def test_matched_judges_what_goes_on_from_the_pass(

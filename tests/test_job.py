@@ -145,7 +145,7 @@ def test_a_style_that_ships_is_not_taken_for_ones_own(
     trained: Path, tmp_path: Path, texture_path: Path, photo_dir: Path
 ) -> None:
     """As `--texture mosaic.jpg --resume` in a checkout."""
-    checkpoint.for_painting(trained, {}, 1.0)
+    checkpoint.record(trained, {}, 1.0, resumable=False)
     texture_path = texture_path.rename(texture_path.with_name("s.png"))
     first = another(tmp_path, texture_path, photo_dir, [], None)
     assert first.name == "s-2"

@@ -144,9 +144,10 @@ def load(path: Path) -> dict[str, Any]:
     return fields
 
 
-def for_painting(path: Path, quality: dict[str, float], sample_loss: float | None) -> None:
-    """Write figures into a checkpoint and leave out what only resuming needs: a style as it ships."""
-    kept = {name: value for name, value in load(path).items() if name not in ("training", "sample_loss")}
+def record(path: Path, quality: dict[str, float], sample_loss: float | None, resumable: bool = True) -> None:
+    """Write figures into a checkpoint. Not resumable: without what only resuming needs, as styles ship."""
+    without = {"sample_loss"} if resumable else {"sample_loss", "training"}
+    kept = {name: value for name, value in load(path).items() if name not in without}
     found = {"quality": quality} | ({} if sample_loss is None else {"sample_loss": sample_loss})
     save(path, **kept | found)
 

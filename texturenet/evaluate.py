@@ -73,7 +73,12 @@ def _record(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--record",
         action="store_true",
-        help="write the figures into the checkpoints (stylize.py --list), and leave out what only resuming needs",
+        help="write the figures into the checkpoints (stylize.py --list)",
+    )
+    command.add_argument(
+        "--for_painting",
+        action="store_true",
+        help="with --record: leave out of them what only resuming needs, half of a file",
     )
 
 
@@ -218,8 +223,14 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _run(flags: argparse.Namespace) -> None:
-    from texturenet import devices, files, pages  # torch loads in seconds, after --help and typing errors
+    from texturenet import devices, files, pages, styles  # torch loads in seconds, after --help and typing errors
 
+    if getattr(flags, "for_painting", False) and not flags.record:
+        raise ValueError("--for_painting is of the checkpoints that --record writes; add that")
+    if getattr(flags, "checkpoints", None):
+        flags.checkpoints = [styles.find(path) for path in flags.checkpoints]
+    if getattr(flags, "checkpoint", None):
+        flags.checkpoint = styles.find(flags.checkpoint)
     files.require_writable(flags.out_dir)
     pages.keep_heap()
     device = devices.resolve_device(flags.device)
@@ -239,6 +250,7 @@ def _run(flags: argparse.Namespace) -> None:
             seed=flags.seed,
             fresh=flags.fresh,
             record=flags.record,
+            resumable=not flags.for_painting,
             refine=flags.refine,
         )
     elif flags.command == "curve":
@@ -268,6 +280,7 @@ def _run(flags: argparse.Namespace) -> None:
             seeds=flags.seeds,
             fresh=flags.fresh,
             record=flags.record,
+            resumable=not flags.for_painting,
         )
     elif flags.command == "ablate":
         from texturenet import ablation, grid

@@ -35,6 +35,7 @@ class Work:
 
     source: Path
     target: Path
+    trouble: str | None = None  # why it can't be read, where that is known before
 
 
 def plan(
@@ -52,7 +53,8 @@ def plan(
     name      of a result, with `FIELDS` in braces; None: `NAME`, as in amber-mosaic.jpg
     others    what else is read, a mask or a texture, or a folder of them
     A suffix that can't be written becomes .png or .mp4. Results of an earlier run are no sources: what lies in an
-    output folder below a searched one, is called as a result will be, or was found beside one as its losses are. Raises
+    output folder below a searched one, or in one called `stylized`, is called as a result will be, or was found beside
+    one as its losses are. A folder below a searched one that can't be listed is a source with that trouble. Raises
     ValueError for a folder or pattern without a picture, a name that is none, one output file for several pictures, or
     where a result, or what is kept beside it, would replace what is read or another result.
     """
@@ -63,18 +65,18 @@ def plan(
     check_name(name)
     folder = output if output is not None and not single_file else OUTPUT_DIR
     work = []
-    for source, place in _found(pictures, folder):
+    for source, place, trouble in _found(pictures, folder):
         otherwise = ".mp4" if place.suffix.lower() in VIDEO_SUFFIXES else ".png"
         suffix = place.suffix if place.suffix.lower() in WRITABLE else otherwise
         target = folder / place.parent / name.format(stem=place.stem, style=style, suffix=suffix)
         if target.suffix.lower() not in WRITABLE:
             raise ValueError(f"--name {name} ends in no suffix that can be written; end it with {{suffix}} or .png")
-        work.append(Work(source, target))
+        work.append(Work(source, target, trouble))
     if single_file:
         assert output is not None
         if len(work) != 1:
             raise ValueError(f"-o {output} is one file, but there are {len(work)} pictures; name a folder")
-        work = [Work(work[0].source, output)]
+        work = [Work(work[0].source, output, work[0].trouble)]
     results: dict[Path, Path] = {}
     for item in work:
         if (other := results.setdefault(_real(item.target), item.source)) != item.source:
@@ -113,7 +115,7 @@ def is_file_name(output: Path) -> bool:
     if output.is_dir():
         return False
     if suffix in SUFFIXES - WRITABLE:
-        raise ValueError(f"-o {output}: that format can't be written; end it with one of {', '.join(WRITABLE)}")
+        raise ValueError(f"-o {output}: that format can't be written; end it with one of {', '.join(sorted(WRITABLE))}")
     return suffix in WRITABLE
 
 
@@ -130,7 +132,9 @@ def _is_there(path: Path) -> bool:
 
 
 def check_name(name: str) -> None:
-    """Raises ValueError for a template with anything but `FIELDS` in its braces."""
+    """Raises ValueError for a template with anything but `FIELDS` in its braces, and for one that leads elsewhere."""
+    if Path(name).is_absolute() or ".." in Path(name).parts:
+        raise ValueError(f"--name {name} leads out of the output folder; name that one with -o")
     choices = ", ".join(f"{{{field}}}" for field in FIELDS)
     try:
         fields = {field for _, field, *_ in string.Formatter().parse(name) if field is not None}
@@ -178,7 +182,7 @@ def paint_all(
             _side_by_side(waiting, paint, steps, run)
         else:
             for item in waiting:
-                run.settle(item, paint, item.source)
+                run.begin(item, paint)
     except KeyboardInterrupt:
         stopped = True
     finally:
@@ -212,7 +216,7 @@ def _side_by_side(
         for item in work:
             if isinstance(ahead.exception(), ValueError | OSError):
                 writing.result()
-                run.settle(item, paint, item.source)
+                run.begin(item, paint)
                 ahead = next(reads, ahead)
             else:
                 photo, ahead = ahead.result(), next(reads, ahead)
@@ -228,6 +232,13 @@ class _Run:
     def __init__(self, files: int) -> None:
         self.bar = tqdm(total=files, unit="picture", disable=files <= 1)
         self.painted, self.failed = 0, list[Path]()
+
+    def begin(self, item: Work, paint: Callable[[Path, Path], str]) -> None:
+        """Paint a file, unless it is known that it can't be read."""
+        if item.trouble is None:
+            self.settle(item, paint, item.source)
+        else:
+            self.fail(item, item.trouble)
 
     def settle(self, item: Work, finish: Callable[[Any, Path], str], subject: Any) -> None:
         """Finish a file: subject (its source, or its painting), target -> what to print."""
@@ -262,11 +273,15 @@ def _summary(total: int, painted: int, skipped: int, failed: Sequence[Path], sto
     return ", ".join(parts)
 
 
-def _found(pictures: Sequence[Path], output: Path) -> Iterator[tuple[Path, Path]]:
-    """Each file, and its place below the folder or pattern that it was found by; none in an output folder below it."""
+def _found(pictures: Sequence[Path], output: Path) -> Iterator[tuple[Path, Path, str | None]]:
+    """Each file, its place below the folder or pattern that it was found by, and the trouble of what can't be listed.
+
+    None in an output folder below it.
+    """
     for picture in pictures:
-        if picture.is_dir():
-            root, found = picture, files.find_images(picture, SUFFIXES)
+        troubles: dict[Path, str] = {}
+        if os.path.isdir(picture):  # False where it may not be asked, for its painter to tell
+            root, found = picture, files.find_images(picture, SUFFIXES, troubles.__setitem__)
         elif glob.has_magic(str(picture)) and not picture.exists():
             root = next(parent for parent in picture.parents if not glob.has_magic(str(parent)))
             try:
@@ -274,14 +289,15 @@ def _found(pictures: Sequence[Path], output: Path) -> Iterator[tuple[Path, Path]
             except ValueError as error:
                 raise ValueError(f"{picture}: {error}") from None
         else:
-            yield picture, Path(picture.name)
+            yield picture, Path(picture.name), None
             continue
+        found = [path for path in found if OUTPUT_DIR.name not in path.relative_to(root).parts[:-1]]
         if _real(root) in _real(output).parents:
             found = [path for path in found if _real(output) not in _real(path).parents]
-        if not found:
+        if not found and not troubles:
             raise ValueError(f"no pictures in {picture}" if root == picture else f"no picture matches {picture}")
-        for path in found:
-            yield path, path.relative_to(root)
+        for path in (*found, *troubles):
+            yield path, path.relative_to(root), troubles.get(path)
 
 
 def _matches(root: Path, pattern: str) -> Iterator[Path]:

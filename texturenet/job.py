@@ -156,6 +156,8 @@ def prepare(
         changes = [*resumed.get("changes", []), *_changed(before, recipe, resumed["step"], with_changes, say)]
         if resumed["step"] >= recipe.iterations:
             line = f"{run.checkpoint_dir / resumed['name']}.pt has all its {resumed['step']} steps"
+            if resumed["step"] > recipe.iterations:
+                line = f"{run.checkpoint_dir / resumed['name']}.pt has {resumed['step']} steps already"
             if resume != "auto" and not processes.restarts:
                 raise ValueError(f"{line}; ask for more with --iterations")
             say(line)

@@ -157,7 +157,8 @@ def diversity_loss(pictures: Tensor) -> Tensor:
     return -0.5 * (nearest + 1e-8).log().mean()
 
 
-def _weights(name: str, layers: Sequence[str], weights: Sequence[float]) -> dict[str, float]:
+def layer_weights(name: str, layers: Sequence[str], weights: Sequence[float]) -> dict[str, float]:
+    """{layer: weight} of the style or content layers. Raises ValueError where there is not one for each."""
     if len(layers) != len(weights):
         raise ValueError(
             f"{name}_weights has {len(weights)} numbers for {len(layers)} {name}_layers "
@@ -208,8 +209,8 @@ class PerceptualLoss(nn.Module):
         self.encoder, self.scale, self.normalization = encoder, scale, gram_normalization
         self.content_norm = content_norm
         self.palette = palette_of(texture) if content_colors == "texture" else None
-        self.style_weights = _weights("style", encoder.resolve(style_layers), style_weights)
-        self.content_weights = _weights("content", encoder.resolve(content_layers), content_weights)
+        self.style_weights = layer_weights("style", encoder.resolve(style_layers), style_weights)
+        self.content_weights = layer_weights("content", encoder.resolve(content_layers), content_weights)
         self.tv_weight = tv_weight
         with torch.no_grad():
             features = encoder(texture, self.style_weights)

@@ -126,6 +126,7 @@ def run(
     seed: int = 0,
     fresh: bool = False,
     record: bool = False,
+    resumable: bool = True,
     refine: int = 0,
     say: Callable[[str], None] = print,
 ) -> list[Measure]:
@@ -133,7 +134,8 @@ def run(
 
     count, sizes      of photos; the longer side in px
     iterations        of L-BFGS from the photo; from noise `noise_iterations`: None as many, 0 none at all
-    record            write the figures of the first size into the checkpoints, without what only resuming needs
+    record            write the figures of the first size into the checkpoints
+    resumable         whether these keep what only resuming needs
     refine            iterations that go on from each pass, as `stylize.py --refine`; they are judged in its place
     Raises ValueError or OSError, one line. After KeyboardInterrupt the same call goes on where it was.
     """
@@ -180,7 +182,7 @@ def run(
             figures = _quality([item for item in measures if item.style == name])
             # Where there are no such photos it is not a checkout of the project, whose tests alone ask for it.
             held = round(sample_loss(style), 4) if SAMPLE.is_dir() else None
-            checkpoint.for_painting(path, figures, held)
+            checkpoint.record(path, figures, held, resumable)
             say(f"{path}: recorded")
     return measures
 

@@ -7,6 +7,7 @@ import json
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -68,7 +69,7 @@ class Painter:
         precision: str = "auto",
     ) -> None:
         if look.grid and not models:
-            models = styles.of_photos()
+            models = styles.for_photos(partial(print, file=sys.stderr))
         if not models:
             raise ValueError("no style ships with this installation; name some with --model FILE")
         if len(models) != 1 and not look.grid and not (look.masked and len(models) == 2):
@@ -298,7 +299,11 @@ def _marked(picture: pictures.Picture) -> Tensor:
     def values(grey: Image.Image) -> Tensor:
         return images.to_tensor(grey)[:, :1].clone()  # without the memory of the other two channels
 
-    white = values(picture.frames[0].convert("L"))
+    grey = picture.frames[0].convert("L")
+    if grey.getextrema() == (0, 1):  # what programs that segment pictures write
+        print("the mask has values of 0 and 1 alone: 1 is taken as white", file=sys.stderr)
+        grey = grey.point(lambda value: 255 * value)
+    white = values(grey)
     return white if picture.alphas is None else white * values(picture.alphas[0])
 
 

@@ -141,6 +141,8 @@ def save_picture(picture: Picture, path: str | Path, quality: int = 95) -> None:
         frames = tuple(map(_in_256_colours, frames, alphas or (None,) * len(frames)))
         extra |= {"transparency": 255, "disposal": 2} if alphas else {}
     elif alphas:
+        if "alpha" not in holds and any(alpha.getextrema() != (255, 255) for alpha in alphas[: len(frames)]):
+            print(f"{path}: {format_name} holds no transparency: what shows through is white", file=sys.stderr)
         join = _with_alpha if "alpha" in holds else pixels.over_white
         frames = tuple(join(frame, alpha) for frame, alpha in zip(frames, alphas, strict=False))
     if len(frames) > 1:

@@ -111,6 +111,18 @@ def own_share(work: Sequence[Work]) -> Sequence[Work]:
     return work[int(os.environ["RANK"]) :: int(os.environ["WORLD_SIZE"])]
 
 
+def wait_for_all() -> None:
+    """Until every process has come here that has a share of the work: torchrun ends them all as soon as one fails."""
+    if not launched() or "MASTER_ADDR" not in os.environ:
+        return
+    restarts, span = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"), timedelta(days=30)
+    with contextlib.suppress(RuntimeError):  # of those that are lost torchrun tells
+        store, rank, size = next(dist.rendezvous("env://", timeout=span))  # type: ignore[attr-defined]
+        done = dist.PrefixStore(f"done_{restarts}", store)  # type: ignore[attr-defined]
+        done.set(str(rank), "")
+        done.wait([str(other) for other in range(size)], span)
+
+
 @contextlib.contextmanager
 def joined(device: torch.device, patience: float) -> Iterator[Processes]:
     """Within, this process is one of its run.

@@ -21,7 +21,9 @@ from torch import Tensor
 from texturenet import codec, files, images
 from texturenet.config import to_plain
 from texturenet.devices import place
+from texturenet.folders import VIDEO_SUFFIXES
 from texturenet.gatys import SIZE, Interrupted, Iterate, fitting, paint, pyramid_sizes, start_image
+from texturenet.losses import layer_weights
 from texturenet.perceptual import Encoder, load_encoder
 from texturenet.presets import GatysRecipe, gatys_recipe, on_lite
 
@@ -54,6 +56,8 @@ class Reference:
         say(f"perceptual network: {encoder.source}")
         instead = on_lite(preset, typed, recipe, say) if encoder.name == "lite" else {}
         self.recipe = _resolved(replace(recipe, **instead), encoder)
+        for name in ("style", "content"):  # a contradiction is the flags', and no photo's
+            layer_weights(name, *(getattr(self.recipe, f"{name}_{part}") for part in ("layers", "weights")))
         self.preset, self.instead = preset, instead
         self.encoder, self.texture_path, self.device, self.say = place(encoder, device), texture_path, device, say
         self._results: dict[Path, Path] = {}  # by their logs
@@ -69,6 +73,8 @@ class Reference:
         On Ctrl-C the best picture so far is saved beside it as NAME-stopped, so that nobody takes it for a finished one
         and a result of before stays, and KeyboardInterrupt raised.
         """
+        if photo_path is not None and photo_path.suffix.lower() in VIDEO_SUFFIXES:
+            raise ValueError(f"{photo_path}: the reference takes pictures, and this is a video; a style (--model) does")
         codec.format_of(target)
         other = self._results.setdefault(target.with_suffix(".jsonl"), target)
         if other != target:

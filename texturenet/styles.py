@@ -3,6 +3,7 @@
 A room without torch, so that a wrong name is told before torch loads.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 
 FOLDER = Path(__file__).resolve().parents[1] / "checkpoints"
@@ -13,11 +14,23 @@ def shipped() -> list[Path]:
     return sorted(FOLDER.glob("*.pt"))
 
 
-def of_photos() -> list[Path]:
-    """Those of them that paint photos. Raises checkpoint.CheckpointError for a damaged one."""
+def for_photos(say: Callable[[str], None]) -> list[Path]:
+    """Those of them that paint photos and were made for painting alone, as those that ship; no runs of the user's.
+
+    say  receives a line for each that is left out because it can't be read
+    """
     from texturenet import checkpoint
 
-    return [path for path in shipped() if checkpoint.load(path)["generator"]["options"].get("content", True)]
+    found = []
+    for path in shipped():
+        try:
+            fields = checkpoint.load(path)
+        except checkpoint.CheckpointError as error:
+            say(f"left out: {error}")
+            continue
+        if fields["generator"]["options"].get("content", True) and "training" not in fields:
+            found.append(path)
+    return found
 
 
 def textures() -> list[Path]:
@@ -42,15 +55,16 @@ def find(name_or_path: str | Path) -> Path:
 
 
 def table() -> str:
-    """The shipped styles, a row each: size of the file, network, what it was trained on, how good it was found.
-
-    Raises checkpoint.CheckpointError for a damaged one.
-    """
+    """The styles there are, a row each: size of the file, network, what it was trained on, how good it was found."""
     from texturenet import checkpoint, reports
 
     rows = []
     for path in [*shipped(), *textures()]:
-        fields = checkpoint.load(path)
+        try:
+            fields = checkpoint.load(path)
+        except checkpoint.CheckpointError:
+            rows.append([path.stem, f"{path.stat().st_size / 1e6:.1f} MB", "-", "no checkpoint, or a damaged one", "-"])
+            continue
         photos = fields.get("photos", {}).get("count", 0)
         seen = f"{photos:,} photos" if fields["generator"]["options"].get("content", True) else "the texture alone"
         seen += f", {fields['step']:,} steps, {fields['perceptual']['name']}"

@@ -12,6 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from texturenet import blending, checkpoint, images, pages, pixels, styles, tiles
+from texturenet.config import MOST_NOISE
 from texturenet.devices import out_of_memory, place, resolve_precision, room_left
 from texturenet.files import is_plain_name
 from texturenet.generators import Network, Pyramid, Residual, make_noise
@@ -118,6 +119,11 @@ class Stylizer:
         Nothing of the style changes in a call: threads may share it. Raises ValueError for a picture under 16 px or
         over what memory holds, and for a value outside these.
         """
+        self._require(seed, noise_factor)
+        if not isinstance(photo, Image.Image | Tensor):
+            raise TypeError(f"give a PIL picture, or a tensor (1, 3, H, W) in [0, 1], and no {type(photo).__name__}")
+        if isinstance(photo, Tensor) and not (photo.shape[:-2] == (1, 3) and photo.is_floating_point()):
+            raise ValueError(f"a tensor {tuple(photo.shape)} of {photo.dtype}: give (1, 3, H, W), floats in [0, 1]")
         if isinstance(photo, Image.Image) and photo.mode != "RGB":
             photo = pixels.flatten(photo)
         plain = (strength, preserve_color, work_size, mask, self._finish) == (1, None, None, None, None)
@@ -143,7 +149,14 @@ class Stylizer:
 
     def synthesize(self, height: int, width: int, seed: int = 0, noise_factor: float | None = None) -> Tensor:
         """A picture (1, 3, height, width) of the texture itself; from a checkpoint that was trained without photos."""
+        self._require(seed, noise_factor)
         return self._run(None, height, width, seed, noise_factor)
+
+    def _require(self, seed: int, noise_factor: float | None) -> None:
+        if seed < 0:
+            raise ValueError(f"seed {seed}: give 0 or more")
+        if noise_factor is not None and not 0 <= noise_factor < MOST_NOISE:
+            raise ValueError(f"noise_factor {noise_factor:g}: give 0 to 2")
 
     def _run(self, photo: Tensor | None, height: int, width: int, seed: int, noise_factor: float | None) -> Tensor:
         """The painting (1, 3, height, width) of a photo, on its device, or the texture."""

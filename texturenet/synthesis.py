@@ -36,12 +36,13 @@ def run(
     seeds: int = 3,
     fresh: bool = False,
     record: bool = False,
+    resumable: bool = True,
     say: Callable[[str], None] = print,
 ) -> list[dict[str, Any]]:
     """Judge styles that make textures; a row per style and seed, table and sheets in `out_dir`/synthesis.
 
     size     sides of the textures, px
-    record   write the figures into the checkpoints, without what only resuming needs
+    record   write the figures into the checkpoints; resumable: these keep what only resuming needs
     Raises ValueError or OSError, one line. After KeyboardInterrupt the same call goes on where it was.
     """
     judged = open_several(checkpoints, texture_path, device, of_photos=False)
@@ -78,7 +79,7 @@ def run(
                 figures |= {"reference_iterations": iterations}
                 if seeds > 1:
                     figures["diversity"] = round(diversity(pictures), 4)
-                checkpoint.for_painting(path, figures, round(own[0]["pass_total"], 4))
+                checkpoint.record(path, figures, round(own[0]["pass_total"], 4), resumable)
                 say(f"{path}: recorded")
     text = (
         f"# Textures against {iterations} iterations of L-BFGS\n\nMedians over {seeds} seeds. Gap closed: (white noise "
