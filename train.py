@@ -133,7 +133,7 @@ def watch(flags: argparse.Namespace, job: Job, say: Callable[[str], None]) -> in
     from texturenet import data, monitor, recovery, trainer
 
     run, crew = job.run, job.processes
-    log_path = job.run_dir / "log.jsonl"
+    log_path, quoted = job.run_dir / "log.jsonl", shlex.quote(str(job.path))
     listeners: list[monitor.Listener] = []
     if crew.rank == 0:
         bar = monitor.ProgressBar(job.recipe.iterations, job.start_step, run.verbose_every if flags.verbose else 0)
@@ -159,9 +159,7 @@ def watch(flags: argparse.Namespace, job: Job, say: Callable[[str], None]) -> in
     except KeyboardInterrupt:  # a second one, which does not wait for the step
         if not job.path.exists():
             raise
-        say(
-            f"stopped at once; go on from the last save with: python train.py ... --resume {shlex.quote(str(job.path))}"
-        )
+        say(f"stopped at once; go on from the last save with: python train.py ... --resume {quoted}")
         return program.STOPPED
     say(f"log: {log_path}\ncheckpoint: {path}")
     if job.photos:
