@@ -131,6 +131,13 @@ def _is_there(path: Path) -> bool:
         return False
 
 
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:  # it may not be asked, which reading will tell
+        return False
+
+
 def check_name(name: str) -> None:
     """Raises ValueError for a template with anything but `FIELDS` in its braces, and for one that leads elsewhere."""
     if Path(name).is_absolute() or ".." in Path(name).parts:
@@ -280,7 +287,7 @@ def _found(pictures: Sequence[Path], output: Path) -> Iterator[tuple[Path, Path,
     """
     for picture in pictures:
         troubles: dict[Path, str] = {}
-        if os.path.isdir(picture):  # False where it may not be asked, for its painter to tell
+        if _is_folder(picture):
             root, found = picture, files.find_images(picture, SUFFIXES, troubles.__setitem__)
         elif glob.has_magic(str(picture)) and not picture.exists():
             root = next(parent for parent in picture.parents if not glob.has_magic(str(parent)))
