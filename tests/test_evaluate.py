@@ -26,6 +26,7 @@ from texturenet import (
     matched,
     program,
     reports,
+    styles,
     sweeps,
     trainer,
     yardstick,
@@ -171,6 +172,16 @@ def test_matched_records_its_figures_in_the_checkpoint(style_path: Path, command
     assert command(*words, "--for_painting") == 2
     assert command(*words, "--for_painting", "--record") == 0
     assert checkpoint.load(style_path).keys() == after.keys() - {"training"}
+
+
+def test_a_style_by_its_name(
+    style_path: Path, command: Callable[..., int], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(styles, "FOLDER", style_path.parent)
+    assert command("sweep", "checks", "--count", 1, "--size", SIZE, "--noise_factors", 0) == 0
+    assert command("diversity", "checks", "--count", 1, "--size", SIZE, "--seeds", 2) == 0
+    assert command("matched", "check", *MATCHED) == 2
+    assert "no checkpoint at check, and no style of that name ships; choose from checks" in capsys.readouterr().err
 
 
 def test_matched_judges_what_goes_on_from_the_pass(

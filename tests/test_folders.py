@@ -111,6 +111,11 @@ def test_a_name_of_ones_own(tree: Path) -> None:
         ("{stem.png", r"--name {stem.png: .*; choose from {stem}, {style}, {suffix}"),
         ("{stem:d}.png", r"--name {stem:d}.png: .*; choose from {stem}"),
         ("{stem:{style}}.png", r"--name {stem:{style}}.png: .*; choose from {stem}"),
+        (
+            "/elsewhere/{stem}.png",
+            "/elsewhere/{stem}.png leads out of the output folder; name that",
+        ),
+        ("../{stem}.png", r"leads out of the output folder"),
         ("{stem}", r"--name {stem} ends in no suffix that can be written; end it with {suffix} or .png"),
     ],
 )
@@ -134,6 +139,35 @@ def test_results_of_an_earlier_run_are_not_painted_again(tree: Path) -> None:
         assert sources(plan([tree], folder, "checks")) == sources(first)
         for item in first:
             item.target.unlink()
+
+
+def test_results_in_the_folder_of_results_are_no_sources_for_another_one(tree: Path) -> None:
+    images.save_image(picture(16, 16), tree / "deep" / "stylized" / "a-mosaic.jpg")
+    assert sources(plan([tree], Path("out"), "s", "{stem}.png")) == ["in/a.jpg", "in/deep/b.PNG", "in/deep/er/c.tga"]
+    assert sources(plan([tree / "deep" / "stylized"], Path("out"), "s")) == ["in/deep/stylized/a-mosaic.jpg"]
+
+
+def test_a_folder_that_may_not_be_listed_is_named_and_passed(
+    tree: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    listed = os.scandir
+
+    def scandir(path: Path) -> object:
+        if path == tree / "deep":
+            raise PermissionError(13, "Permission denied")
+        return listed(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    work = plan([tree], Path("out"), "checks")
+    assert sources(work) == ["in/a.jpg", "in/deep"]
+    assert paint_all(work, lambda source, _target: str(source)) == 2
+    said = capsys.readouterr()
+    assert said.out == "in/a.jpg\n"
+    assert "stylize.py: error: in/deep: no permission to list this folder: change its mode or owner" in said.err
+    assert "1 of 2 pictures painted, 1 failed: in/deep" in said.err
+    steps = Steps(lambda source, _target: source, lambda photo: photo, lambda painting, _target: str(painting))
+    assert paint_all([*work[::-1], *work[:1]], lambda source, _target: str(source), steps=steps) == 2
+    assert capsys.readouterr().out == "in/a.jpg\nin/a.jpg\n"
 
 
 def test_what_lies_beside_a_result_is_no_source(tree: Path) -> None:

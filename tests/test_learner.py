@@ -8,6 +8,7 @@ from conftest import picture
 from test_trainer import job
 from torch import Tensor
 
+from texturenet import learner as learner_room
 from texturenet.config import Recipe
 from texturenet.learner import Learner, OutOfMemory, build
 from texturenet.processes import Processes
@@ -85,6 +86,22 @@ def test_not_even_one_picture_fits(
     limit_memory(monkeypatch, 0)
     with pytest.raises(OutOfMemory, match="nor do 1; lower --image_size"):
         learner(tmp_path, texture_path, photo_dir, {}, auto_batch=True).step(photo)
+
+
+def test_more_than_a_cpu_has_is_refused_before_it_is_taken(
+    photo: Tensor, tmp_path: Path, texture_path: Path, photo_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Linux would promise it, and kill the process that uses it."""
+    small = learner(tmp_path, texture_path, photo_dir, {})
+    small.step(photo)
+    monkeypatch.setattr(learner_room, "used_memory", lambda _device: 0)
+    values = 25 * small.generator.channels * photo.shape[-1] * photo.shape[-2]
+    monkeypatch.setattr(learner_room, "room_left", lambda *_: 2 * values * small.dtype.itemsize)
+    with pytest.raises(OutOfMemory, match=r"step 2: 4 pictures at once .* of cpu; 2 fit: give --batch_size 2"):
+        small.step(photo)
+    monkeypatch.setattr(learner_room, "room_left", lambda *_: 0)
+    with pytest.raises(OutOfMemory, match="step 1: 1 picture does not fit the memory of cpu; lower --image_size"):
+        learner(tmp_path / "one", texture_path, photo_dir, {"batch_size": 1}).step(photo[:1])
 
 
 def test_other_errors_are_not_taken_for_a_full_memory(tmp_path: Path, texture_path: Path, photo_dir: Path) -> None:

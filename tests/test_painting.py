@@ -115,6 +115,13 @@ def test_a_mask_marks_nothing_where_it_is_transparent(folder: Path) -> None:
     assert torch.equal(paint(Look(mask=Path("mask.png"))), marked)
 
 
+def test_a_mask_of_0_and_1(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    marked = paint(Look(mask=Path("mask.png")))
+    Image.open("mask.png").point(lambda value: value // 255).save(folder / "mask.png")
+    assert torch.equal(paint(Look(mask=Path("mask.png"))), marked)
+    assert capsys.readouterr().err == "the mask has values of 0 and 1 alone: 1 is taken as white\n"
+
+
 def test_a_folder_of_masks(folder: Path) -> None:
     (folder / "masks").mkdir()
     (folder / "mask.png").rename(folder / "masks" / "photo.png")
@@ -194,7 +201,9 @@ def test_a_sheet_of_styles() -> None:
     assert paint(Look(grid=True), AMBER).shape[-1] == 2 * 484 + 4 + 8
 
 
-def test_a_sheet_of_all_that_ship(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_sheet_of_all_that_ship(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setattr(styles, "FOLDER", folder)
     assert [path.stem for path in styles.shipped()] == ["amber", "weave"]
     painter = Painter((), Look(grid=True))
@@ -202,7 +211,12 @@ def test_a_sheet_of_all_that_ship(folder: Path, monkeypatch: pytest.MonkeyPatch)
     assert images.image_size("result.png")[1] > 3 * 48 and painter.name == "grid"
     own = save_style(folder / "own.pt", content=False)  # a texture that was learned alone lies there too
     assert [style.name for style in Painter((), Look(grid=True)).styles] == [style.name for style in painter.styles]
-    own.unlink()
+    fields = checkpoint.load(AMBER) | {"training": {}}  # so is a run of the user's own
+    checkpoint.save(own, **{name: fields[name] for name in fields if name not in ("format", "version")})
+    (folder / "empty.pt").touch()
+    assert [style.name for style in Painter((), Look(grid=True)).styles] == [style.name for style in painter.styles]
+    assert "left out: " in capsys.readouterr().err
+    assert "no checkpoint, or a damaged one" in styles.table()
     monkeypatch.setattr(styles, "FOLDER", folder / "nowhere")
     with pytest.raises(ValueError, match="no style ships with this installation"):
         Painter((), Look(grid=True))

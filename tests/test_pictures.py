@@ -65,7 +65,9 @@ def difference(one: Image.Image, other: Image.Image, where: np.ndarray | None = 
 
 @pytest.mark.parametrize("target", SUFFIXES)
 @pytest.mark.parametrize(("source", "mode"), MATRIX)
-def test_each_mode_of_each_format_into_each_format(tmp_path: Path, source: str, mode: str, target: str) -> None:
+def test_each_mode_of_each_format_into_each_format(
+    tmp_path: Path, source: str, mode: str, target: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     stored, colours, alpha = sample(mode)
     stored.save(tmp_path / f"a{source}")
     picture = load_picture(tmp_path / f"a{source}")
@@ -86,6 +88,7 @@ def test_each_mode_of_each_format_into_each_format(tmp_path: Path, source: str, 
             page = Image.new("RGB", (32, 24), "white")
             page.paste(picture.frames[0], mask=picture.alphas[0] if picture.alphas else None)
             assert not again.has_transparency_data
+            assert ("holds no transparency" in capsys.readouterr().err) == (alpha is not None)
             assert difference(again.convert("RGB"), page) < max(0.5, LOSSY.get(target, 0))
         else:
             kept = np.where(alpha > 127, 255, 0) if target == ".gif" else alpha

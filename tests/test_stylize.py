@@ -229,6 +229,15 @@ def test_two_processes_paint_each_file_once_and_can_go_on(folder: Path) -> None:
     assert painted() == [f"out/{seed}-checks.png" for seed in range(3)]
     (folder / "out/1-checks.png").unlink()
     assert painted() == ["out/1-checks.png"]
+    for name in ("in/0.png", "in/2.png"):  # all of one process's, which ends before the other has begun
+        Path(name).write_bytes(b"")
+    Path("out/1-checks.png").unlink()
+    for seed in range(3, 9, 2):
+        images.save_image(picture(300, 400, seed), Path("in") / f"{seed}.png")
+        (Path("in") / f"{seed + 1}.png").write_bytes(b"")
+    command[-2:] = ["again"]
+    assert subprocess.run(command, capture_output=True, check=False, timeout=300).returncode != 0
+    assert results("again") == [f"{seed}-checks.png" for seed in (1, 3, 5, 7)]
 
 
 def test_help_is_grouped(stylize: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:

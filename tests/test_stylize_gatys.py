@@ -47,11 +47,14 @@ def test_as_a_user_types_it() -> None:
     lines = ended.stdout.splitlines()
     assert "perceptual network: lite (ships with texturenet)" in lines
     assert sum(line.startswith("iteration ") for line in lines) == 3
-    assert lines[-3:] == [f"stylized/photo-checks{end}" for end in (".jpg", ".jsonl", "-losses.png")]
-    assert images.image_size("stylized/photo-checks.jpg") == (40, 48)
-    assert images.image_size("stylized/photo-checks-losses.png") == (400, 640)
-    assert sorted(path.name for path in Path("stylized/photo-checks-steps").iterdir()) == ["00001.jpg", "00002.jpg"]
-    header, *rows = [json.loads(line) for line in Path("stylized/photo-checks.jsonl").read_text().splitlines()]
+    assert lines[-3:] == [f"stylized/photo-checks-gatys{end}" for end in (".jpg", ".jsonl", "-losses.png")]
+    assert images.image_size("stylized/photo-checks-gatys.jpg") == (40, 48)
+    assert images.image_size("stylized/photo-checks-gatys-losses.png") == (400, 640)
+    assert sorted(path.name for path in Path("stylized/photo-checks-gatys-steps").iterdir()) == [
+        "00001.jpg",
+        "00002.jpg",
+    ]
+    header, *rows = [json.loads(line) for line in Path("stylized/photo-checks-gatys.jsonl").read_text().splitlines()]
     assert header["recipe"]["perceptual"] == "lite" and header["recipe"]["style_layers"][0] == "relu1_1"
     assert header["recipe"]["history_size"] == 20  # the optimizer's default, filled in
     assert header["encoder"].startswith("lite") and header["size"] == [40, 48] and header["recipe"]["init"] == "content"
@@ -140,7 +143,7 @@ def test_resnets_preset_needs_resnets_weights(
 @pytest.mark.usefixtures("folder")
 def test_texture_alone(stylize: ModuleType) -> None:
     assert stylize.main([*GATYS, *LITE, "--iterations", "2", "--size", "64x48"]) == 0
-    assert images.image_size("stylized/checks-64x48.png") == (48, 64)
+    assert images.image_size("stylized/checks-gatys-64x48.png") == (48, 64)
     with pytest.raises(ValueError, match=r"out\.jp2: that format can't be written"):
         stylize.main([*GATYS, *LITE, "--iterations", "2", "--size", "64x48", "-o", "out.jp2"])
     assert stylize.main([*GATYS, *LITE, "--iterations", "1", "--size", "40", "-o", "other.png"]) == 0
@@ -153,7 +156,7 @@ def test_a_folder_of_photos(stylize: ModuleType, folder: Path, capsys: pytest.Ca
     images.save_image(picture(32, 32, 8), folder / "in" / "a.png")
     (folder / "in" / "b.png").write_bytes(b"no picture")
     assert stylize.main([*GATYS, *LITE, "--iterations", "1", "--size", "32", "in", "-o", "out"]) == 2
-    assert (folder / "out" / "a-checks.png").is_file()
+    assert (folder / "out" / "a-checks-gatys.png").is_file()
     assert "b.png: not a picture" in capsys.readouterr().err
 
 
@@ -163,8 +166,8 @@ def test_two_pictures_of_one_name_have_their_logs(
     for name in ("a.png", "a.jpg"):
         images.save_image(picture(32, 32, 8), folder / "in" / name)
     assert stylize.main([*GATYS, *LITE, "--iterations", "1", "--size", "32", "in", "-o", "out"]) == 2
-    assert "out/a-checks.png: its log would replace that of out/a-checks.jpg" in capsys.readouterr().err
-    assert json.loads((folder / "out" / "a-checks.jsonl").read_text().splitlines()[0])["photo"] == "in/a.jpg"
+    assert "out/a-checks-gatys.png: its log would replace that of out/a-checks-gatys.jpg" in capsys.readouterr().err
+    assert json.loads((folder / "out" / "a-checks-gatys.jsonl").read_text().splitlines()[0])["photo"] == "in/a.jpg"
 
 
 def test_ctrl_c_saves_the_best(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -226,9 +229,14 @@ def test_what_does_not_come_along_is_told(
 
 
 @pytest.mark.usefixtures("folder")
-def test_a_result_that_cannot_be_written_is_refused_before_the_work(stylize: ModuleType) -> None:
+def test_what_it_does_not_read_or_write_is_refused_before_the_work(
+    stylize: ModuleType, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert stylize.main([*GATYS, *LITE, "--iterations", "1", "photo.jpg", "-o", "out.mp4"]) == 2
     assert not list(Path().glob("out*"))
+    Path("clip.mp4").touch()
+    assert stylize.main([*GATYS, *LITE, "--iterations", "1", "clip.mp4", "-o", "out.png"]) == 2
+    assert "clip.mp4: the reference takes pictures, and this is a video" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

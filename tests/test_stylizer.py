@@ -61,6 +61,23 @@ def test_a_pil_picture_comes_back_as_one(style: Stylizer) -> None:
     assert style(photo.convert("L")).mode == "RGB"
 
 
+@pytest.mark.parametrize(
+    ("photo", "options", "error", "message"),
+    [
+        ("img.jpg", {}, TypeError, "give a PIL picture, or a tensor .*, and no str"),
+        (torch.zeros(3, 32, 32), {}, ValueError, r"a tensor \(3, 32, 32\) of torch.float32: give \(1, 3, H, W\)"),
+        (torch.zeros(1, 3, 32, 32, dtype=torch.uint8), {}, ValueError, "of torch.uint8: .* floats in"),
+        (torch.zeros(1, 3, 32, 32), {"seed": -1}, ValueError, "seed -1: give 0 or more"),
+        (torch.zeros(1, 3, 32, 32), {"noise_factor": -1.0}, ValueError, "noise_factor -1: give 0 to 2"),
+    ],
+)
+def test_what_is_no_picture(
+    style: Stylizer, photo: Any, options: dict[str, Any], error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        style(photo, **options)
+
+
 def test_controls_reach_the_painting(style: Stylizer) -> None:
     """What each does is tested in test_blending.py."""
     photo = picture(40, 56)

@@ -221,7 +221,7 @@ def _side_by_side(
         reads = (reader.submit(steps.read, item.source, item.target) for item in work)  # each when it is asked for
         ahead, writing = next(reads), writer.submit(lambda: None)
         for item in work:
-            if isinstance(ahead.exception(), ValueError | OSError):
+            if item.trouble is not None or isinstance(ahead.exception(), ValueError | OSError):
                 writing.result()
                 run.begin(item, paint)
                 ahead = next(reads, ahead)

@@ -1,7 +1,7 @@
 """A few iterations of the reference on a painting: `stylize.py --refine N`, and "Refine" in the web page.
 
-Both halves of the field in one picture. One pass of the styles that ship closes 94 to 96 % of the gap between the
-photo's loss and that of 300 iterations of L-BFGS from it (Gatys et al. 2016); what is missing is a little of its own in
+Both halves of the field in one picture. One pass of the styles that ship closes 95 to 98 % of the gap between the
+photo's loss and that of 100 iterations of L-BFGS from it (Gatys et al. 2016); what is missing is a little of its own in
 every photo (docs/experiments.md), which weights found for all photos don't have and a few iterations from the painting
 find. The price is a perceptual network's pass there and back for each of them, and its memory.
 """
