@@ -220,6 +220,8 @@ def main(argv: list[str] | None = None) -> int:
         files.require_writable(files.nearest(target.parent))
         print(paint(None, target))
         return 0
+    if (output := flags.output) and output.suffix and not output.exists() and not folders.is_file_name(output):
+        print(f"{output}: no name of a picture, so a folder is made of it", file=sys.stderr)
     others = [path for path in (getattr(flags, "mask", None), flags.texture) if path is not None]
     work = folders.plan(flags.pictures, flags.output, name, flags.name, others)
     if work:  # told before the work, not after it; folders that are missing are made when there is a painting

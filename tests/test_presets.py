@@ -161,6 +161,12 @@ def test_contradictions_are_one_line(fields: dict[str, Any], message: str) -> No
     assert "\n" not in str(caught.value)
 
 
+def test_a_share_of_noise_is_of_a_blend() -> None:
+    with pytest.raises(ValueError, match="--init_noise is a share of --init blend; add that, or leave it out"):
+        gatys_recipe(None, {"init_noise": 0.5})
+    assert gatys_recipe(None, {"init": "blend", "init_noise": 0.3}).init_noise == 0.3
+
+
 def test_flags_derive_from_the_recipe() -> None:
     parser = argparse.ArgumentParser()
     add_flags(parser, GatysRecipe)

@@ -72,7 +72,9 @@ def test_a_folder_and_again(stylize: ModuleType, capsys: pytest.CaptureFixture[s
     assert results("out") == [f"{i}-checks.png" for i in range(3)]
     Path("out/1-checks.png").unlink()
     before = Path("out/0-checks.png").stat().st_mtime_ns
-    capsys.readouterr()
+    assert "a folder is made" not in capsys.readouterr().err  # of "out", which has no suffix
+    assert stylize.main([*NET, "in/0.png", "-o", "out.jpgg"]) == 0
+    assert "out.jpgg: no name of a picture, so a folder is made of it" in capsys.readouterr().err
     assert stylize.main([*NET, "in", "-o", "out", "--skip_existing"]) == 0
     said = capsys.readouterr()
     assert said.out.split() == ["out/1-checks.png"]

@@ -360,4 +360,7 @@ def gatys_recipe(preset_name: str | None = None, given: dict[str, Any] | None = 
     values = preset(preset_name, PRESETS)
     if given.get("optimizer", values.get("optimizer", "lbfgs")) != values.get("optimizer", "lbfgs"):
         values = {name: value for name, value in values.items() if name not in _OPTIONS}
-    return GatysRecipe(**(values | given))
+    recipe = GatysRecipe(**(values | given))
+    if "init_noise" in given and recipe.init != "blend":
+        raise ValueError("--init_noise is a share of --init blend; add that, or leave it out")
+    return recipe
