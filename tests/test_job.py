@@ -63,6 +63,15 @@ def test_weights_that_would_not_fit(tmp_path: Path, texture_path: Path, photo_di
         resumed(tmp_path, texture_path, photo_dir, [], given=given, resume="last", with_changes=True)
 
 
+def test_a_residual_network_of_before_goes_on_as_it_was(tmp_path: Path, texture_path: Path, photo_dir: Path) -> None:
+    path = train(job(tmp_path, texture_path, photo_dir, {"iterations": 2, "generator": "residual", "scales": 6}))
+    fields = checkpoint.load(path)
+    assert fields["generator"]["options"].pop("upsampling") == "bilinear"
+    checkpoint.save(path, **{name: fields[name] for name in fields if name not in ("format", "version")})
+    prepared = resumed(tmp_path, texture_path, photo_dir, [], resume="last")
+    assert prepared.recipe.upsampling == "nearest"
+
+
 def test_the_same_command_goes_on(trained: Path, tmp_path: Path, texture_path: Path, photo_dir: Path) -> None:
     """`auto`, layers by their default names and the rest of the first command are no changes."""
     given = TINY | {"iterations": 4, "perceptual": "auto"}

@@ -140,7 +140,7 @@ class _Encoders:
                 encoder = place(load_encoder(name), self.device)
                 self._loaded[name] = encoder, encoder_key(encoder)
             except ValueError as error:
-                self._loaded[name] = error
+                self._loaded[name] = ValueError(f"{error} (of this command: --extractors lite)")
         found = self._loaded[name]
         if isinstance(found, ValueError):
             raise found

@@ -108,6 +108,8 @@ def prepare(
     for folder in (run.checkpoint_dir, run.run_dir):
         require_writable(folder)
     before = from_plain(Recipe, resumed["recipe"]) if resumed else Recipe()
+    if resumed:  # residual networks had nearest upsampling alone, whatever their recipe said
+        before = replace(before, upsampling=resumed["generator"]["options"].get("upsampling", FREE["upsampling"]))
     if resumed:  # perceptual and start_from: whatever they were
         recipe_given = {name: value for name, value in recipe_given.items() if value != "auto"}
     if recipe_given.get("start_from") == "none":
