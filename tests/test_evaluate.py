@@ -17,6 +17,7 @@ from conftest import picture
 from torch import Tensor
 
 from texturenet import (
+    ablation,
     checkpoint,
     evaluate,
     gatys,
@@ -398,6 +399,18 @@ def test_a_failing_cell_does_not_stop_the_grid(
     assert state[("lbfgs", "3")] == "the loss is nan at iteration 2"
     assert state[("adam", "1")] == state[("adam", "3")] == ""
     assert "the loss is nan" in (tmp_path / "out/ablate/ablate.md").read_text()
+
+
+def test_a_network_that_is_not_at_hand_names_the_flag_of_the_grid(
+    command: Callable[..., int], pair: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def none(_name: str) -> None:
+        raise ValueError("no weights; use --perceptual lite")
+
+    monkeypatch.setattr(ablation, "load_encoder", none)
+    command("ablate", "--pairs", pair, *ABLATE, "--extractors", "lite", "--losses", "1:1e6:0")
+    errors = {row["error"] for row in rows_of(tmp_path / "out/ablate/ablate.csv")}
+    assert errors == {"no weights; use --perceptual lite (of this command: --extractors lite)"}
 
 
 def test_bad_pairs(
