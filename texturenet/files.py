@@ -66,6 +66,14 @@ def find_images(
     return sorted(found, key=_natural_order)
 
 
+def safely(ask: Callable[[], bool]) -> bool:
+    """What `path.exists`, `is_dir` or `is_file` answers; False where it can't be told: a long name, a lost mount."""
+    try:
+        return ask()
+    except OSError:
+        return False
+
+
 def write_whole(path: Path, content: bytes | memoryview) -> None:
     """Write a file that appears whole or not at all; one of the same name is kept until then.
 

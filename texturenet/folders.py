@@ -124,20 +124,6 @@ def _real(path: Path) -> Path:
     return Path(os.path.realpath(path))
 
 
-def _is_there(path: Path) -> bool:
-    try:
-        return path.exists()
-    except OSError:  # a name that is too long, which writing will tell
-        return False
-
-
-def _is_folder(path: Path) -> bool:
-    try:
-        return path.is_dir()
-    except OSError:  # it may not be asked, which reading will tell
-        return False
-
-
 def check_name(name: str) -> None:
     """Raises ValueError for a template with anything but `FIELDS` in its braces, and for one that leads elsewhere."""
     if Path(name).is_absolute() or ".." in Path(name).parts:
@@ -181,7 +167,7 @@ def paint_all(
     What is printed comes in the order of `work`. For more than one file a bar with the time left, and a summary at the
     end, go to stderr.
     """
-    waiting = [item for item in work if not (skip_existing and _is_there(item.target))]
+    waiting = [item for item in work if not (skip_existing and files.safely(item.target.exists))]
     run = _Run(len(waiting))
     stopped = False
     try:
@@ -287,7 +273,7 @@ def _found(pictures: Sequence[Path], output: Path) -> Iterator[tuple[Path, Path,
     """
     for picture in pictures:
         troubles: dict[Path, str] = {}
-        if _is_folder(picture):
+        if files.safely(picture.is_dir):
             root, found = picture, files.find_images(picture, SUFFIXES, troubles.__setitem__)
         elif glob.has_magic(str(picture)) and not picture.exists():
             root = next(parent for parent in picture.parents if not glob.has_magic(str(parent)))

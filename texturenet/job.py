@@ -28,8 +28,7 @@ from texturenet.processes import ALONE, Processes
 PREVIEW_PHOTOS = 3
 # Weights fit no other value of these.
 SHAPES = ("generator", "scales", "width", "noise_channels", "noise_scales", "normalization")
-# Weights fit any value of these, and get used to it; a file that does not tell has the value of files of before.
-FREE = {"slope": 0.01, "upsampling": "nearest"}
+FREE = ("slope", "upsampling")  # weights fit any value of these, and get used to it
 
 
 @dataclass(frozen=True)
@@ -107,10 +106,10 @@ def prepare(
     resumed_from, resumed = _resumed(resume, run, texture_name, processes, say)
     for folder in (run.checkpoint_dir, run.run_dir):
         require_writable(folder)
-    before = from_plain(Recipe, resumed["recipe"]) if resumed else Recipe()
-    if resumed:  # residual networks had nearest upsampling alone, whatever their recipe said
-        before = replace(before, upsampling=resumed["generator"]["options"].get("upsampling", FREE["upsampling"]))
-    if resumed:  # perceptual and start_from: whatever they were
+    before = Recipe()
+    if resumed:
+        before = replace(from_plain(Recipe, resumed["recipe"]), **_free(resumed))
+        # perceptual and start_from: whatever they were
         recipe_given = {name: value for name, value in recipe_given.items() if value != "auto"}
     if recipe_given.get("start_from") == "none":
         recipe_given = recipe_given | {"start_from": None}
@@ -265,8 +264,8 @@ def beginning(style: Path | str, recipe_given: dict[str, Any], with_photos: bool
             f"can't start from {path}: it was not trained on {kind}, as this run will be; give --start_from none"
         )
     shape = {"generator": found["generator"]["name"], **options}
-    free = {name: shape.pop(name, older) for name, older in FREE.items()}
-    shape.pop("padding", None)
+    for any_fits in ("padding", *FREE):
+        shape.pop(any_fits, None)
     noise_scales = shape.pop("noise_scales", None)
     if set(shape) != set(SHAPES) - {"noise_scales"} - ({"scales"} if shape["generator"] == "residual" else set()):
         raise ValueError(f"can't start from {path}: its network is none that train.py trains")
@@ -275,10 +274,19 @@ def beginning(style: Path | str, recipe_given: dict[str, Any], with_photos: bool
             raise ValueError(f"can't start from {path}: its {name} is {value}; leave --{name} out")
     return {
         "shape": shape | {"noise_scales": recipe_given.get("noise_scales") or noise_scales},  # see `begin_with`
-        "free": free,
+        "free": _free(found),
         "weights": found["weights"],
         "started_from": {"name": found["name"], "step": found["step"], "sha256": sha256(path)},
     }
+
+
+def _free(found: dict[str, Any]) -> dict[str, Any]:
+    """The values of `FREE` that a checkpoint's weights were trained with: its generator's, whose residual networks of
+    before enlarged by nearest values, whatever their recipe said.
+    """
+    told = found["generator"]["options"]
+    then = from_plain(Recipe, {name: told[name] for name in FREE if name in told})
+    return {name: getattr(then, name) for name in FREE}
 
 
 def say_what_differs(start: dict[str, Any], recipe: Recipe, say: Callable[[str], None]) -> None:

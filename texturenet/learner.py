@@ -209,10 +209,14 @@ class Learner:
 
     def _surely_too_large(self, pictures: int) -> bool:
         """Whether a CPU's memory lacks what a step takes at least: Linux promises more, and kills who uses it."""
-        if self.device.type != "cpu" or (left := room_left(self.device, None)) is None:
+        if self.device.type != "cpu":
             return False
         values = pictures * crops.side(self.recipe, self.steps) ** 2 * self.generator.channels * _VALUES_ALIVE
-        return values * self.dtype.itemsize > left + used_memory(self.device)
+        missing = values * self.dtype.itemsize - used_memory(self.device)
+        if missing <= 0:  # as after the first step, whose memory is kept: what is free takes longer to be asked
+            return False
+        left = room_left(self.device, None)
+        return left is not None and missing > left
 
     def _accumulated(self, photo: Tensor | None, part: int) -> dict[str, Tensor] | None:
         """Gradients of the share's mean loss, summed over its parts; None where the memory does not suffice."""

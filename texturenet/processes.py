@@ -15,7 +15,7 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -115,12 +115,25 @@ def wait_for_all() -> None:
     """Until every process has come here that has a share of the work: torchrun ends them all as soon as one fails."""
     if not launched() or "MASTER_ADDR" not in os.environ:
         return
-    restarts, span = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"), timedelta(days=30)
+    span = timedelta(days=30)
     with contextlib.suppress(RuntimeError):  # of those that are lost torchrun tells
-        store, rank, size = next(dist.rendezvous("env://", timeout=span))  # type: ignore[attr-defined]
-        done = dist.PrefixStore(f"done_{restarts}", store)  # type: ignore[attr-defined]
-        done.set(str(rank), "")
-        done.wait([str(other) for other in range(size)], span)
+        store, rank, size = _store(span)
+        store.set(f"done {rank}", "")
+        store.wait([f"done {other}" for other in range(size)], span)
+
+
+def _restarts() -> int:
+    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"))
+
+
+def _store(span: timedelta) -> tuple[Any, int, int]:
+    """What the processes of a run tell each other by, this one's rank, and how many they are.
+
+    torchrun keeps one store over its restarts: without a prefix of its own, a process that is early finds the addresses
+    of those that were lost (torch 2.13: 3 of 5 restarts failed, "Connection refused").
+    """
+    store, rank, size = next(dist.rendezvous("env://", timeout=span))  # type: ignore[attr-defined]
+    return dist.PrefixStore(f"restart_{_restarts()}", store), rank, size  # type: ignore[attr-defined]
 
 
 @contextlib.contextmanager
@@ -137,19 +150,15 @@ def joined(device: torch.device, patience: float) -> Iterator[Processes]:
     if device.type == "cuda":
         torch.cuda.set_device(device)
     backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
-    restarts = int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"))
     span = timedelta(seconds=patience)
     # Its functions take the process group there is as a default argument, once and for all. Imported within, as by an
     # optimizer's first step, it would keep the group and its threads past the end, and one of them, wanting the
     # interpreter while that shuts down, ends the process with SIGABRT (torch 2.13, seldom).
     importlib.import_module("torch.distributed.nn.functional")
     with _one_line():
-        store, rank, size = next(dist.rendezvous("env://", timeout=span))  # type: ignore[attr-defined]
-        # torchrun keeps one store over its restarts: without a prefix of its own, a process that is early finds the
-        # addresses of those that were lost (torch 2.13: 3 of 5 restarts failed, "Connection refused").
-        own = dist.PrefixStore(f"restart_{restarts}", store)  # type: ignore[attr-defined]
-        dist.init_process_group(backend, store=own, rank=rank, world_size=size, timeout=span)
-    yield Processes(rank, size, restarts)
+        store, rank, size = _store(span)
+        dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=span)
+    yield Processes(rank, size, _restarts())
     dist.destroy_process_group()  # not after an error: it would wait for a process that is lost
 
 

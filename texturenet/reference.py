@@ -56,8 +56,9 @@ class Reference:
         say(f"perceptual network: {encoder.source}")
         instead = on_lite(preset, typed, recipe, say) if encoder.name == "lite" else {}
         self.recipe = _resolved(replace(recipe, **instead), encoder)
-        for name in ("style", "content"):  # a contradiction is the flags', and no photo's
-            layer_weights(name, *(getattr(self.recipe, f"{name}_{part}") for part in ("layers", "weights")))
+        # A contradiction is the flags', and no photo's.
+        layer_weights("style", self.recipe.style_layers or (), self.recipe.style_weights)
+        layer_weights("content", self.recipe.content_layers or (), self.recipe.content_weights)
         self.preset, self.instead = preset, instead
         self.encoder, self.texture_path, self.device, self.say = place(encoder, device), texture_path, device, say
         self._results: dict[Path, Path] = {}  # by their logs

@@ -178,8 +178,10 @@ def convolved_enlarged(coarse: Map, conv: nn.Conv2d, fine: Map | None = None) ->
     return compute
 
 
-def joined_enlarged(coarse: Map, conv: nn.Conv2d, fine: Map | None) -> Map:
-    """What a convolution sees: a finer map next to a coarse one at twice its size, as `generators.enlarged` has it."""
+def enlarged(coarse: Map, conv: nn.Conv2d, fine: Map | None) -> Map:
+    """What a convolution sees: a coarse map at twice its size, bilinearly, as `generators.enlarged` has it, and a finer
+    one before it, if there is one.
+    """
     channels, height, width = coarse.shape
     window = _Window(coarse, 1, "circular" if conv.padding_mode == "circular" else "replicate", conv.weight)
 

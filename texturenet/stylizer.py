@@ -116,8 +116,8 @@ class Stylizer:
         preserve_color  "luma": the photo's chroma under the painting's luma; "hist": the photo's palette; None: neither
         work_size       longer side to paint at, px; the smaller, the coarser the strokes; None: the photo's own
         mask            where to paint, of the photo's aspect: PIL picture (white), or tensor (1, 1, h, w) (1)
-        Nothing of the style changes in a call: threads may share it. Raises ValueError for a picture under 16 px or
-        over what memory holds, and for a value outside these.
+        Nothing of the style changes in a call: threads may share it. Raises TypeError for what is no picture, and
+        ValueError for one under 16 px or over what memory holds, and for a value outside these.
         """
         self._require(seed, noise_factor)
         if not isinstance(photo, Image.Image | Tensor):

@@ -37,7 +37,7 @@ from texturenet import norms
 from texturenet.generators import Generator, Light, Pyramid, Residual, noise_rows, pad_to
 from texturenet.norms import Statistics
 from texturenet.pages import SHARED, Pages
-from texturenet.rows import Map, Place, Rows, Shape, around, convolved, convolved_enlarged, empty, joined_enlarged
+from texturenet.rows import Map, Place, Rows, Shape, around, convolved, convolved_enlarged, empty, enlarged
 
 # Values of a strip, all its channels together. On two cores of a Xeon a picture of 1024 px took 1.44, 1.25, 1.07, 1.00
 # and 1.00 s with 2^18 to 2^22, one of 3840x2160 16.0, 11.4, 10.0 and 10.7 s with 2^19 to 2^22: a few rows at a time are
@@ -223,18 +223,14 @@ class _Canvas:
         keep = conv.kernel_size[0] > 1
         return self.normalised(norm, Map(shape, convolved(x, conv), place), keep, *activation)
 
-    def layer_of_enlarged(self, coarse: Map, layers: nn.Module, fine: Map | None = None) -> Map:
+    def layer_of_enlarged(self, coarse: Map, layers: nn.Module, upsampling: str, fine: Map | None = None) -> Map:
         """The same of a map enlarged to twice its size, next to a finer one."""
         conv, norm, activation = layers.children()
         assert isinstance(conv, nn.Conv2d)
+        if upsampling != "nearest":
+            return self.layer(enlarged(coarse, conv, fine), layers)
         shape = (conv.out_channels, 2 * coarse.shape[1], 2 * coarse.shape[2])
         return self.normalised(norm, Map(shape, convolved_enlarged(coarse, conv, fine)), True, activation)
-
-    def layer_of_joined(self, coarse: Map, layers: nn.Module, fine: Map | None = None) -> Map:
-        """The same where the map is enlarged bilinearly."""
-        conv, *_ = layers.children()
-        assert isinstance(conv, nn.Conv2d)
-        return self.layer(joined_enlarged(coarse, conv, fine), layers)
 
     def block(self, x: Map, layers: nn.Module) -> Map:
         """One layer on the other. Others may read `x` too."""
@@ -274,14 +270,13 @@ def _moments(strip: Tensor, together: int) -> Statistics:
 
 def _pyramid(net: Pyramid, inputs: list[Map], canvas: _Canvas) -> Map:
     """`Pyramid.forward` up to its last convolution."""
-    enlarge = canvas.layer_of_enlarged if net.upsampling == "nearest" else canvas.layer_of_joined
     x = canvas.block(inputs[-1], net.enter[-1])
     for k in reversed(range(net.scales - 1)):
         fine = canvas.normalised(net.norm_fine[k], canvas.block(inputs[k], net.enter[k]))
         # Before the enlargement, not after it, as in `Pyramid.forward`.
         coarse = canvas.normalised(net.norm_coarse[k], x)
         first, *others = net.join[k].children()
-        x = enlarge(coarse, first, fine)
+        x = canvas.layer_of_enlarged(coarse, first, net.upsampling, fine)
         for layer in others:
             x = canvas.layer(x, layer)
     return x
@@ -297,9 +292,8 @@ def _residual(net: Residual, inputs: list[Map], canvas: _Canvas) -> Map:
     x = canvas.passed(canvas.block(x, net.enter))
     for block in net.blocks:
         x = canvas.passed(added(x, canvas.block(x, block)))
-    enlarge = canvas.layer_of_enlarged if net.upsampling == "nearest" else canvas.layer_of_joined
     for layer in net.leave:
-        x = enlarge(x, layer)
+        x = canvas.layer_of_enlarged(x, layer, net.upsampling)
     return x
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from texturenet.files import write_whole
+from texturenet.files import safely, write_whole
 from texturenet.gui.texture import Crop
 
 FILE = "page/choices.json"  # below the run folder
@@ -37,11 +37,7 @@ class Desk:
             desk = cls(folder, **(kept | {"crop": Crop(**kept["crop"])}))
         except (OSError, ValueError, TypeError, KeyError):
             return cls(folder)
-        try:
-            there = Path(desk.texture).is_file()
-        except OSError:  # on a share that went away, say
-            there = False
-        if not there:
+        if not safely(Path(desk.texture).is_file):
             desk.texture = ""
         return desk
 
