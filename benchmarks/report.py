@@ -34,7 +34,8 @@ Written by `python -m benchmarks`, which also writes every round to `results.jso
 * *peak* is the most memory that a process of its own held above what it held before, per megapixel of the whole batch:
   ours / plain / Johnson.
 * *x limit*: time of ours over the longer of two times: its arithmetic at the measured rate of a large matrix product,
-  and the bytes of its convolutions, each map read and written once, at the measured rate of a large copy.
+  and the bytes of its convolutions, each map read and written once, at the measured rate of a large copy. Arithmetic as
+  the convolutions are defined: in float32 those of the encoder's deeper layers take less (`texturenet/winograd.py`).
 """
 
 

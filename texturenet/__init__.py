@@ -18,6 +18,7 @@ convolutions       convolutions whose gradients are fast on older CPUs too
 generators         Pyramid and Residual, the trained networks; `make_noise`
 torchfile          files of torch.save from anyone, read as data
 colors             luma, and a picture in another's palette
+winograd           3x3 convolutions of frozen weights by a quarter of the multiplications
 perceptual         frozen encoders with named layers: vgg19, vgg16, resnet18, squeezenet, lite
 losses             gram, content, style, total variation; `PerceptualLoss(encoder)`
 metrics            rmse, psnr, ssim, diversity, flicker

@@ -28,7 +28,6 @@ import urllib.request
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -65,6 +64,7 @@ from torchvision import models  # noqa: E402  the operators above have to stand 
 
 from texturenet import files, torchfile  # noqa: E402
 from texturenet.colors import luma  # noqa: E402
+from texturenet.winograd import FrozenConvolution, PaddingMode  # noqa: E402
 
 # Mean and standard deviation per RGB channel, of images in [0, 1].
 PREPROCESS = {
@@ -205,8 +205,8 @@ def _vgg(widths: tuple[int, ...], convs: tuple[int, ...], pooling: str) -> dict[
     channels = 3
     for block, (width, count) in enumerate(zip(widths, convs, strict=True), start=1):
         for index in range(1, count + 1):
-            padding_mode: Literal["replicate", "zeros"] = "replicate" if (block, index) == (1, 1) else "zeros"
-            chain[f"conv{block}_{index}"] = nn.Conv2d(channels, width, 3, padding=1, padding_mode=padding_mode)
+            padding_mode: PaddingMode = "replicate" if (block, index) == (1, 1) else "zeros"
+            chain[f"conv{block}_{index}"] = FrozenConvolution(channels, width, padding_mode)
             chain[f"relu{block}_{index}"] = nn.ReLU()
             channels = width
         if block < len(widths):
