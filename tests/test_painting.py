@@ -119,7 +119,7 @@ def test_a_mask_of_0_and_1(folder: Path, capsys: pytest.CaptureFixture[str]) -> 
     marked = paint(Look(mask=Path("mask.png")))
     Image.open("mask.png").point(lambda value: value // 255).save(folder / "mask.png")
     assert torch.equal(paint(Look(mask=Path("mask.png"))), marked)
-    assert capsys.readouterr().err == "the mask has values of 0 and 1 alone: 1 is taken as white\n"
+    assert capsys.readouterr().err == "mask.png: a mask with values of 0 and 1 alone: 1 is taken as white\n"
 
 
 def test_a_folder_of_masks(folder: Path) -> None:

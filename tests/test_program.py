@@ -1,7 +1,9 @@
 import io
 import os
 import signal
+import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -35,6 +37,16 @@ def test_a_name_that_the_terminal_can_not_show(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(sys, "stdout", screen)
     assert program.run("it", lambda: print("caf\udce9.jpg", flush=True)) == 0
     assert screen.buffer.getvalue() == b"caf\\udce9.jpg\n"  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("words", [["--list"], ["--help"]])
+def test_whoever_reads_it_has_read_enough(words: list[str]) -> None:
+    command = [sys.executable, str(Path(__file__).parents[1] / "stylize.py"), *words]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout and process.stderr
+        process.stdout.close()
+        assert process.stderr.read() == ""
+    assert process.returncode in ([141] if words == ["--list"] else [141, 0])  # argparse may swallow it
 
 
 def test_a_fault_of_ours_is_not_hidden() -> None:

@@ -336,6 +336,19 @@ def test_a_killed_run_goes_on(clip: Path, halted: Path) -> None:
     assert sorted(path.name for path in halted.parent.iterdir()) == ["clip.mp4", "out.mp4"]
 
 
+def test_a_stopped_run_tells_that_it_goes_on(clip: Path, tmp_path: Path) -> None:
+    def stopping(frame: Tensor) -> Tensor:
+        try:
+            return dying(frame)
+        except Killed:
+            raise KeyboardInterrupt from None
+
+    dying, target, said = killed_after(8), tmp_path / "out.mp4", list[str]()
+    with pytest.raises(KeyboardInterrupt):
+        video.stylize(stopping, clip, target, say=said.append, **STYLIZE)  # type: ignore[arg-type]
+    assert said == [f"{target}: 6 of 10 frames are kept, and the same command goes on after them"]
+
+
 @pytest.mark.parametrize("side_by_side", [False, True])
 def test_going_on_gives_the_same_clip(clip: Path, tmp_path: Path, side_by_side: bool) -> None:
     style = Stylizer(save_style(tmp_path / "style.pt"))

@@ -260,7 +260,7 @@ class Painter:
         if self.segments:
             mask = self.segments.mask(source)
         elif self.look.mask:
-            mask = _marked(pictures.load_picture(self._mask_file(source), **limit))
+            mask = _marked(self._mask_file(source), **limit)
         else:
             return None
         if not mask.any():
@@ -293,15 +293,16 @@ def _is_video(source: Path, target: Path) -> bool:
     return not {source.suffix.lower(), target.suffix.lower()}.isdisjoint(folders.VIDEO_SUFFIXES)
 
 
-def _marked(picture: pictures.Picture) -> Tensor:
+def _marked(path: Path, **limit: int) -> Tensor:
     """(1, 1, h, w): how white a mask is, as far as it is opaque; nothing is marked where it is transparent."""
 
     def values(grey: Image.Image) -> Tensor:
         return images.to_tensor(grey)[:, :1].clone()  # without the memory of the other two channels
 
+    picture = pictures.load_picture(path, **limit)
     grey = picture.frames[0].convert("L")
     if grey.getextrema() == (0, 1):  # what programs that segment pictures write
-        print("the mask has values of 0 and 1 alone: 1 is taken as white", file=sys.stderr)
+        print(f"{path}: a mask with values of 0 and 1 alone: 1 is taken as white", file=sys.stderr)
         grey = grey.point(lambda value: 255 * value)
     white = values(grey)
     return white if picture.alphas is None else white * values(picture.alphas[0])

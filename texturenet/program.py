@@ -1,4 +1,5 @@
-"""How every program of ours ends: with 0, with 2 after an error as argparse has it, with 130 after Ctrl-C as shells do.
+"""How every program of ours ends: with 0, with 2 after an error as argparse has it, with 130 after Ctrl-C as shells do,
+and with 141, without a word, where whoever reads its output has read enough (`| head`).
 
 An error is one line on stderr that names the value and the way out. A fault of ours, which is what any other exception
 is, keeps its traceback. SIGTERM, by which batch systems and containers end a program, does what Ctrl-C does, so that
@@ -9,11 +10,12 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
 
-FAILED, STOPPED = 2, 130
+FAILED, STOPPED, UNREAD = 2, 130, 141
 
 
 def run(name: str, work: Callable[[], int | None], stopped: str = "stopped") -> int:
@@ -26,13 +28,27 @@ def run(name: str, work: Callable[[], int | None], stopped: str = "stopped") -> 
         sys.stdout.reconfigure(errors="backslashreplace")  # names that the terminal can't show are no reason to fail
     try:
         with _terminated_as_by_ctrl_c():
-            return work() or 0
+            return _flushed(work) or 0
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what is flushed at the very end
+        return UNREAD
     except (ValueError, OSError) as error:
         print(f"{name}: error: {error}", file=sys.stderr)
         return FAILED
     except KeyboardInterrupt:
         print(stopped, file=sys.stderr)
         return STOPPED
+
+
+def _flushed(work: Callable[[], int | None]) -> int | None:
+    """What it returns, once all that it printed is out."""
+    try:
+        code = work()
+    except SystemExit:  # argparse's, after --help
+        sys.stdout.flush()
+        raise
+    sys.stdout.flush()
+    return code
 
 
 @contextlib.contextmanager

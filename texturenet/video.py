@@ -93,16 +93,21 @@ def stylize(
             bar.update()
         torchfile.write(state_path, steadied.state())  # before the segment counts as done
 
-    with (
-        tqdm(total=clip.frames, initial=start, desc=source.name, unit="frame", dynamic_ncols=True) as bar,
-        contextlib.closing(clips.read(clip, denoise=steady)) as frames,
-        contextlib.closing(ahead(frames, "reader") if side_by_side else frames) as waiting,
-    ):
-        for number, group in groupby(enumerate(waiting), lambda item: item[0] // length):
-            if number >= parts.done:
-                paintings = painted(group, parts.state(number))
-                with contextlib.closing(ahead(paintings, "painter") if side_by_side else paintings) as coming:
-                    joining.write_segment(parts.segment(number), container, clip, coming, quality)
+    try:
+        with (
+            tqdm(total=clip.frames, initial=start, desc=source.name, unit="frame", dynamic_ncols=True) as bar,
+            contextlib.closing(clips.read(clip, denoise=steady)) as frames,
+            contextlib.closing(ahead(frames, "reader") if side_by_side else frames) as waiting,
+        ):
+            for number, group in groupby(enumerate(waiting), lambda item: item[0] // length):
+                if number >= parts.done:
+                    paintings = painted(group, parts.state(number))
+                    with contextlib.closing(ahead(paintings, "painter") if side_by_side else paintings) as coming:
+                        joining.write_segment(parts.segment(number), container, clip, coming, quality)
+    except KeyboardInterrupt:
+        kept = min(length * len(parts.segments()), clip.frames)
+        say(f"{target}: {kept} of {clip.frames} frames are kept, and the same command goes on after them")
+        raise
     joining.join(parts.segments(), container, clip, target, say)
     parts.remove()
 
