@@ -116,7 +116,7 @@ def _machines(runs: Mapping[str, Mapping[str, Any]]) -> str:
         run = runs.get(kind, {})
         facts = dict(run.get("machine", {"chip": NOT_MEASURED}))
         if "rates" in run:
-            gemm = ", ".join(f"{rate / 1e9:,.0f} GFLOP/s {name}" for name, rate in run["rates"]["gemm"].items())
+            gemm = ", ".join(f"{rate / 1e9:,.1f} GFLOP/s {name}" for name, rate in run["rates"]["gemm"].items())
             facts["matrix product"], facts["copy"] = gemm, f"{run['rates']['copy'] / 1e9:,.1f} GB/s read and written"
         for name, value in facts.items():
             rows.setdefault(name, [""] * len(KINDS))[list(KINDS).index(kind)] = value

@@ -292,7 +292,7 @@ def test_table_of_one_device() -> None:
     figures = ["2", "1", "3.00", "takes 9 GB", "", "400 / 900 / -", "4.0 (arithmetic, fp32)"]
     assert [cell.strip() for cell in _rows(text)["8x8"]][:7] == figures
     assert f"GPU ({report.NOT_MEASURED})" in text
-    assert "2 GFLOP/s fp32" in text
+    assert "2.0 GFLOP/s fp32" in text
 
 
 def test_table_of_both_devices() -> None:

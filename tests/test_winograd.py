@@ -134,6 +134,13 @@ def test_new_weights_are_seen(ways):
     assert len(ways) == 5
 
 
+def test_a_network_made_for_painting_alone(ways):
+    with torch.inference_mode():
+        conv, x = layer(), torch.randn(1, 64, 16, 16)
+        assert torch.allclose(conv(x).double(), exact(conv, x), atol=1e-4)
+    assert len(ways) == 1
+
+
 def test_what_was_prepared_for_painting_serves_training(ways):
     conv, x = layer(), torch.randn(1, 64, 16, 16)
     with torch.inference_mode():

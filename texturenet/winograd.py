@@ -64,7 +64,8 @@ class FrozenConvolution(nn.Conv2d):
 
     def __init__(self, in_channels: int, out_channels: int, padding_mode: PaddingMode = "zeros") -> None:
         super().__init__(in_channels, out_channels, 3, padding=1, padding_mode=padding_mode)
-        self._values: tuple[tuple[int, int], Tensor] | None = None  # and of which weights
+        # Weights, their version and `_weight_values` of them. They are held, so that no others come to their address.
+        self._prepared: tuple[Tensor, int, Tensor] | None = None
 
     def forward(self, input: Tensor) -> Tensor:
         if not self._gains(input):
@@ -88,11 +89,16 @@ class FrozenConvolution(nn.Conv2d):
     @torch.no_grad()
     def _weight_values(self) -> Tensor:
         """(36, in, out), kept for as long as the weights are these."""
-        of = (self.weight.data_ptr(), self.weight._version)
-        if self._values is None or self._values[0] != of:
-            values = torch.einsum("ai, bj, ocij -> abco", _WEIGHTS, _WEIGHTS, self.weight.double())
-            self._values = of, values.flatten(0, 1).float().contiguous()
-        return self._values[1]
+        weight = self.weight.detach()
+        version = 0 if weight.is_inference() else weight._version
+        if self._prepared is not None:
+            of, then, values = self._prepared
+            if of.data_ptr() == weight.data_ptr() and then == version:
+                return values
+        values = torch.einsum("ai, bj, ocij -> abco", _WEIGHTS, _WEIGHTS, weight.double())
+        values = values.flatten(0, 1).float().contiguous()
+        self._prepared = weight, version, values
+        return values
 
 
 class _Convolved(torch.autograd.Function):
