@@ -9,6 +9,8 @@ import pytest
 
 from texturenet import program
 
+ROOT = Path(__file__).parents[1]
+
 
 def _raise(error: BaseException) -> int:
     raise error
@@ -41,12 +43,45 @@ def test_a_name_that_the_terminal_can_not_show(monkeypatch: pytest.MonkeyPatch) 
 
 @pytest.mark.parametrize("words", [["--list"], ["--help"]])
 def test_whoever_reads_it_has_read_enough(words: list[str]) -> None:
-    command = [sys.executable, str(Path(__file__).parents[1] / "stylize.py"), *words]
+    command = [sys.executable, str(ROOT / "stylize.py"), *words]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout and process.stderr
         process.stdout.close()
         assert process.stderr.read() == ""
     assert process.returncode in ([141] if words == ["--list"] else [141, 0])  # argparse may swallow it
+
+
+BARS = """
+import sys, threading, time
+from tqdm import tqdm
+from texturenet import program
+def work():
+    with tqdm(total=9, mininterval=0) as bar:
+        thread = threading.Thread(target=lambda: [bar.update() for _ in range(9)])
+        thread.start(), thread.join()
+        tqdm.write("told", file=sys.stderr)
+    open("done", "w").close()
+sys.exit(program.run("it", work))
+"""
+
+
+def test_a_bar_that_nobody_sees_holds_nobody_up(tmp_path: Path) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    ended = subprocess.run(
+        [sys.executable, "-c", BARS],
+        cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)}, stderr=writing, timeout=60, check=False,
+    )  # fmt: skip
+    os.close(writing)
+    assert ended.returncode == 0 and (tmp_path / "done").exists()
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-"])
+def test_with_its_outputs_closed(closed: str) -> None:
+    assert (
+        subprocess.run(f"{sys.executable} {ROOT / 'stylize.py'} --list {closed}", shell=True, check=False).returncode
+        == 0
+    )
 
 
 def test_a_fault_of_ours_is_not_hidden() -> None:

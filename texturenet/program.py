@@ -9,11 +9,13 @@ what there is by then is kept.
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
+from typing import Any
 
 FAILED, STOPPED, UNREAD = 2, 130, 141
 
@@ -26,6 +28,9 @@ def run(name: str, work: Callable[[], int | None], stopped: str = "stopped") -> 
     """
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # names that the terminal can't show are no reason to fail
+    if sys.stderr is sys.__stderr__ and isinstance(sys.stderr, io.TextIOWrapper):
+        told = io.BufferedWriter(_Told(sys.stderr.fileno(), "w", closefd=False))
+        sys.stderr = io.TextIOWrapper(told, sys.stderr.encoding, "backslashreplace", line_buffering=True)
     try:
         with _terminated_as_by_ctrl_c():
             return _flushed(work) or 0
@@ -40,14 +45,31 @@ def run(name: str, work: Callable[[], int | None], stopped: str = "stopped") -> 
         return STOPPED
 
 
+class _Told(io.FileIO):
+    """stderr, which leads nowhere once its reader has gone (`2>&1 | head`, a terminal closed); the work goes on.
+
+    A progress bar that could not be written kept tqdm's lock, for which the next thread waited for ever.
+    """
+
+    def write(self, data: Any) -> int:
+        try:
+            return super().write(data)
+        except OSError as error:
+            if error.errno not in (errno.EPIPE, errno.EIO):
+                raise
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self.fileno())
+            return super().write(data)
+
+
 def _flushed(work: Callable[[], int | None]) -> int | None:
     """What it returns, once all that it printed is out."""
+    out = sys.stdout or io.StringIO()  # none, where it was closed
     try:
         code = work()
     except SystemExit:  # argparse's, after --help
-        sys.stdout.flush()
+        out.flush()
         raise
-    sys.stdout.flush()
+    out.flush()
     return code
 
 
