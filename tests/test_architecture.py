@@ -83,7 +83,7 @@ DOORS: dict[str, set[str]] = {
     "clips": {"files", "codec"},
     "joining": {"clips"},
     "ahead": set(),
-    "video": {"torchfile", "ahead", "clips", "joining", "steady"},
+    "video": {"files", "torchfile", "ahead", "clips", "joining", "steady"},
     "folders": {"program", "files", "codec", "video"},
     "painting": {
         "config",

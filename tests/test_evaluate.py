@@ -313,12 +313,19 @@ def test_bad_checkpoints_are_named(
 def test_photos_that_cannot_be_read_are_left_out(photo_dir: Path, tmp_path: Path) -> None:
     (photo_dir / "1.png").write_bytes(b"no picture")
     said: list[str] = []
-    assert [path.name for path in judging.choose_photos(photo_dir, 2, said.append)] == ["0.png", "2.png"]
+    assert [path.name for path in judging.choose_photos(photo_dir, 2, 64, said.append)] == ["0.png", "2.png"]
     assert "1.png" in said[0]
     empty = tmp_path / "empty"
     empty.mkdir()
     with pytest.raises(ValueError, match="no picture"):
-        judging.choose_photos(empty, 2, said.append)
+        judging.choose_photos(empty, 2, 16, said.append)
+
+
+def test_a_photo_that_is_too_narrow_is_left_out(photo_dir: Path) -> None:
+    images.save_image(picture(4, 300), photo_dir / "1.png")
+    said: list[str] = []
+    assert [path.name for path in judging.choose_photos(photo_dir, 2, 32, said.append)] == ["0.png", "2.png"]
+    assert said == [f"left out: {photo_dir / '1.png'}: 32x1 px as it would be judged, and 16 are the least"]
 
 
 # ------------------------------------------------------------------------------------------------------------- ablate
@@ -456,6 +463,9 @@ def test_pairs_from_a_csv(tmp_path: Path) -> None:
         grid.read_pairs([str(path)])
     path.write_text("content,texture\na.jpg\n")
     with pytest.raises(ValueError, match="line 2"):
+        grid.read_pairs([str(path)])
+    path.write_text('content,texture\n"' + 140_000 * "a")
+    with pytest.raises(ValueError, match=r"pairs.csv: not a table in text; save the table as CSV"):
         grid.read_pairs([str(path)])
 
 

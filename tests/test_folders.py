@@ -224,6 +224,30 @@ def test_two_pictures_never_share_a_target(tree: Path) -> None:
         plan([tree / "a.jpg", tree / "other" / "a.jpg"], None, "checks")
 
 
+def test_two_pictures_that_differ_in_their_suffix_alone(tree: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Neither can be written as it is read: both would become .png."""
+    folder = tree / "other"
+    for suffix in ("avif", "ppm"):
+        images.save_image(picture(16, 16), folder / "b.png")
+        (folder / "b.png").rename(folder / f"b.{suffix}")
+    first, second = plan([folder], Path("out"), "s")
+    assert first == Work(folder / "b.avif", Path("out/b-s.png"))
+    also = f"{second.source} would become out/b-s.png, as {first.source} does; paint it by itself, with another -o"
+    assert second.trouble == also
+    painted: list[Path] = []
+
+    def paint(source: Path, target: Path) -> str:
+        painted.append(source)
+        target.parent.mkdir(exist_ok=True)
+        target.touch()
+        return "painted"
+
+    for _ in range(2):  # what is there already is the other's
+        assert paint_all([first, second], paint, skip_existing=True) == 2
+        assert also in capsys.readouterr().err
+    assert painted == [first.source]
+
+
 def test_an_empty_folder(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="no pictures in"):
         plan([tmp_path], None, "checks")
@@ -307,9 +331,10 @@ def test_links_and_names_that_lead_nowhere_are_files_like_others(tmp_path: Path)
 def test_whoever_reads_the_lines_may_go(tmp_path: Path) -> None:
     """As `| head -1` does."""
     script = (
-        "import sys; from pathlib import Path; from texturenet.folders import Work, paint_all\n"
+        "import sys; from pathlib import Path; from texturenet import program\n"
+        "from texturenet.folders import Work, paint_all\n"
         "work = [Work(Path(name), Path(name)) for name in 'abc']\n"
-        "sys.exit(paint_all(work, lambda source, target: target.touch() or 'painted'))"
+        "sys.exit(program.run('it', lambda: paint_all(work, lambda source, target: target.touch() or 'painted')))"
     )
     reading, writing = os.pipe()
     os.close(reading)

@@ -184,14 +184,14 @@ def test_the_texture_at_another_size_is_the_same_one(
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"noise_channels": 65}, "--noise_channels is not between 0 and 64"),
-        ({"width": 2000}, "--width is not between 1 and 1024"),
-        ({"scales": 13}, "--scales is not between 1 and 12"),
+        ({"noise_channels": 65}, "--noise_channels 65 is not between 0 and 64"),
+        ({"width": 2000}, "--width 2000 is not between 1 and 1024"),
+        ({"scales": 13}, "--scales 13 is not between 1 and 12"),
         ({"noise_factor": 1e6}, "--noise_factor is not below 1e"),
         ({"noise_factor": 0.0, "noise_range": (0.0, 2.0)}, "--noise_factor 0 with a noise_range: .* above 0"),
         ({"color_jitter": 9.0}, "--color_jitter 9: .* give 3 at most"),
         ({"learning_rate": 0.0}, "--learning_rate 0: give a step size above 0"),
-        ({"slope": 2.0}, "--slope is not between 0 and 1"),
+        ({"slope": 2.0}, "--slope 2 is not between 0 and 1"),
         ({"diversity_weight": 1.0, "batch_size": 3, "start_from": "auto"}, "--diversity_weight .* is odd; give 4"),
     ],
 )

@@ -92,6 +92,23 @@ def test_a_run_of_this_name_is_going_on(tmp_path: Path, texture_path: Path) -> N
             os.kill(int(child), signal.SIGKILL)
 
 
+def test_a_run_of_another_folder_saves_this_checkpoint(tmp_path: Path, texture_path: Path) -> None:
+    prepared = job(tmp_path, texture_path, None)
+    prepared.path.parent.mkdir(parents=True, exist_ok=True)
+    lock = prepared.path.with_name(f".{prepared.path.name}.lock")
+    words = f"import fcntl, time; lock = open({str(lock)!r}, 'w'); fcntl.lockf(lock, fcntl.LOCK_EX)\n"
+    words += "print('held', flush=True); time.sleep(60)"
+    with subprocess.Popen([sys.executable, "-c", words], stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None and other.stdout.readline() == b"held\n"
+        taken = rf"going on in another --run_dir, and saves {prepared.path} too; give another --name"
+        with pytest.raises(ValueError, match=taken), keeper.claimed(prepared):
+            pass
+        other.kill()
+    with keeper.claimed(prepared):
+        assert lock.exists()
+    assert not lock.exists()
+
+
 def test_copies_where_there_are_no_links(places: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object) -> None:
         raise OSError("another device")

@@ -42,6 +42,10 @@ def test_all_is_inside_the_file(run_dir: Path, capsys: pytest.CaptureFixture[str
 def test_output(run_dir: Path, tmp_path: Path) -> None:
     monitor.main([str(run_dir), "-o", str(tmp_path / "deep" / "report.html")])
     assert (tmp_path / "deep" / "report.html").is_file()
+    log = (run_dir / "log.jsonl").read_bytes()
+    with pytest.raises(ValueError, match=r"log.jsonl: the report is a web page; end its name in .html"):
+        monitor.main([str(run_dir), "-o", str(run_dir / "log.jsonl")])
+    assert (run_dir / "log.jsonl").read_bytes() == log
 
 
 def test_a_run_without_previews(run_dir: Path) -> None:

@@ -1,5 +1,7 @@
 """stylize.py --method gatys, from files to files, and reference.py below it."""
 
+import errno
+import io
 import json
 import os
 import subprocess
@@ -192,13 +194,13 @@ def test_ctrl_c_before_the_first_iteration_keeps_what_was_there(folder: Path, mo
             super().__call__(iterate)
             raise KeyboardInterrupt
 
-    (folder / "out.jsonl").write_text("of before")
+    (folder / "out.jsonl").write_text('{"recipe": "of before"}')
     monkeypatch.setattr(reference, "Trace", Impatient)
     painter = Reference(None, {"perceptual": "lite"}, folder / "checks.png", torch.device("cpu"))
     with pytest.raises(KeyboardInterrupt):
         painter(folder / "photo.jpg", folder / "out.png", 48)
     assert [path.name for path in folder.glob("out*")] == ["out.jsonl"]
-    assert Path("out.jsonl").read_text() == "of before"
+    assert Path("out.jsonl").read_text() == '{"recipe": "of before"}'
 
 
 def test_more_than_the_memory_holds_leaves_nothing(
@@ -323,6 +325,74 @@ def test_a_snapshot_is_not_worth_a_run(stylize: ModuleType, capsys: pytest.Captu
     assert stylize.main(words) == 0
     assert "no snapshot: result-steps/00001.png: could not be saved: " in capsys.readouterr().err
     assert images.image_size("result.png") and images.image_size("result-losses.png")
+
+
+def test_a_broken_picture_is_in_nobodys_way(stylize: ModuleType, folder: Path) -> None:
+    images.save_image(picture(32, 32, 8), folder / "in" / "a.png")
+    (folder / "in" / "a.jpg").write_bytes(b"no picture")
+    assert stylize.main([*GATYS, *LITE, "--iterations", "1", "--size", "32", "in", "-o", "out"]) == 2
+    assert (folder / "out" / "a-checks-gatys.png").is_file()
+
+
+@pytest.mark.usefixtures("folder")
+def test_a_log_replaces_no_file_of_another_kind(stylize: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
+    words = [*GATYS, *LITE, "--iterations", "1", "--size", "32", "photo.jpg", "-o", "data.png"]
+    Path("data.jsonl").write_text('{"label": 3}\n')
+    assert stylize.main(words) == 2
+    assert "would replace data.jsonl, which is no log of a picture" in capsys.readouterr().err
+    assert Path("data.jsonl").read_text() == '{"label": 3}\n'
+    Path("data.jsonl").unlink()
+    assert stylize.main(words) == stylize.main(words) == 0  # one of its own it does replace
+
+
+@pytest.mark.usefixtures("folder")
+@pytest.mark.parametrize("until", [2, 99])
+def test_a_disk_that_is_full_costs_no_picture(
+    stylize: ModuleType, until: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What the log's rows find no room for is written again at the end, if there is room then."""
+    write_whole, opened = reference.files.write_whole, Path.open
+    writes = []
+
+    class Full(io.FileIO):
+        def write(self, data: Any) -> int:
+            writes.append(data)
+            if 1 < len(writes) <= until:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            return super().write(data)
+
+    def whole(path: Path, content: bytes) -> None:
+        if until == 99 and path.name != "result.png":
+            raise OSError(f"{path}: could not be saved: No space left on device")
+        write_whole(path, content)
+
+    def fill(path: Path, mode: str = "r", **options: Any) -> Any:
+        return Full(path, "w") if path.suffix == ".part" else opened(path, mode, **options)
+
+    words = [*GATYS, *LITE, "--iterations", "3", "--size", "32", "photo.jpg", "-o", "result.png"]
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "open", fill)
+        patch.setattr(reference.files, "write_whole", whole)
+        assert stylize.main(words) == 0
+    assert images.image_size("result.png")
+    said = capsys.readouterr().err
+    if until == 99:
+        assert "no log of losses: result.jsonl: could not be saved: " in said and "no plot of losses: " in said
+    else:
+        rows = [json.loads(line) for line in Path("result.jsonl").read_text().splitlines()]
+        assert [row["iteration"] for row in rows[1:]] == [0, 1, 2, 3]
+        assert not Path("result.jsonl.part").exists()
+
+
+@pytest.mark.usefixtures("folder")
+def test_another_run_is_painting_it(stylize: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
+    words = "import fcntl, time; lock = open('.result.jsonl.lock', 'w'); fcntl.lockf(lock, fcntl.LOCK_EX)\n"
+    words += "print('held', flush=True); time.sleep(60)"
+    with subprocess.Popen([sys.executable, "-c", words], stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None and other.stdout.readline() == b"held\n"
+        assert stylize.main([*GATYS, *LITE, "--iterations", "1", "photo.jpg", "-o", "result.png"]) == 2
+        other.kill()
+    assert "result.png: another run is painting it" in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("folder")

@@ -3,6 +3,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from conftest import picture
@@ -69,6 +70,18 @@ def test_a_pil_picture_comes_back_as_one(style: Stylizer) -> None:
         (torch.zeros(1, 3, 32, 32, dtype=torch.uint8), {}, ValueError, "of torch.uint8: .* floats in"),
         (torch.zeros(1, 3, 32, 32), {"seed": -1}, ValueError, "seed -1: give 0 or more"),
         (torch.zeros(1, 3, 32, 32), {"noise_factor": -1.0}, ValueError, "noise_factor -1: give 0 to 2"),
+        (torch.full((1, 3, 32, 32), torch.nan), {}, ValueError, "the photo has values that are no numbers"),
+        (torch.zeros(1, 3, 32, 32), {"work_size": 0}, ValueError, "work_size 0: give a whole number"),
+        (torch.zeros(1, 3, 32, 32), {"work_size": 32.5}, ValueError, "work_size 32.5: give a whole number"),
+        (torch.zeros(1, 3, 32, 32), {"mask": "mask.png"}, TypeError, "mask: give a PIL picture, or .*, and no str"),
+        (
+            torch.zeros(1, 3, 32, 32),
+            {"mask": torch.ones(32, 32)},
+            ValueError,
+            r"a mask \(32, 32\): give \(1, 1, h, w\)",
+        ),
+        (torch.zeros(1, 3, 32, 32), {"mask": torch.full((1, 1, 32, 32), 255.0)}, ValueError, "from 255 to 255"),
+        (torch.zeros(1, 3, 32, 32), {"mask": torch.full((1, 1, 32, 32), torch.nan)}, ValueError, "from nan to nan"),
     ],
 )
 def test_what_is_no_picture(
@@ -76,6 +89,43 @@ def test_what_is_no_picture(
 ) -> None:
     with pytest.raises(error, match=message):
         style(photo, **options)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"device": "foo"}, "unknown device 'foo'; choose from auto, cpu"),
+        ({"precision": "fp8"}, "unknown precision 'fp8'; choose from auto, fp32"),
+    ],
+)
+def test_what_is_no_device_or_precision(tmp_path: Path, options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Stylizer(save_style(tmp_path / "style.pt"), **options)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_floats_of_any_size(style: Stylizer, dtype: torch.dtype) -> None:
+    photo = picture(32, 32).to(dtype)
+    painted = style(photo)
+    assert painted.dtype == dtype
+    assert torch.equal(painted, style(photo.float()).to(dtype))
+
+
+def test_a_mask_in_any_form_is_what_the_flag_makes_of_it(style: Stylizer, capsys: pytest.CaptureFixture[str]) -> None:
+    photo = images.to_pil(picture(32, 32))
+    half = torch.zeros(1, 1, 32, 32)
+    half[..., :16] = 1
+    values = (half[0, 0] * 255).byte().numpy()
+    painted = style(photo, mask=half)
+    assert painted.tobytes() not in (photo.tobytes(), style(photo).tobytes())
+    white = Image.new("LA", (32, 32), (255, 0))
+    white.paste((255, 255), (0, 0, 16, 32))
+    for mask in (half.bool(), half.double(), Image.fromarray(values), Image.fromarray(values // 255), white):
+        assert style(photo, mask=mask).tobytes() == painted.tobytes()
+    assert capsys.readouterr().err == "a mask with values of 0 and 1 alone: 1 is taken as white\n"
+    grey = Image.fromarray(np.full((32, 32), 30000, dtype=np.uint16))  # of 65535
+    apart = style(photo, mask=torch.full((1, 1, 32, 32), round(30000 / 257) / 255))
+    assert np.abs(np.asarray(style(photo, mask=grey)).astype(int) - np.asarray(apart)).max() <= 1
 
 
 def test_controls_reach_the_painting(style: Stylizer) -> None:
@@ -114,6 +164,18 @@ def small_strips(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(tiles.STRIP_VALUES, "other", 2000)
     monkeypatch.setattr(tiles, "_LOW_STRIP_VALUES", 2000)
     monkeypatch.setattr(tiles, "_FIXED", 0)
+
+
+def test_a_style_takes_a_photo_or_makes_a_texture(tmp_path: Path, style: Stylizer) -> None:
+    with pytest.raises(ValueError, match="checks paints photos and makes no texture alone"):
+        style.synthesize(32, 32)
+    texture = Stylizer(save_style(tmp_path / "texture.pt", content=False))
+    with pytest.raises(ValueError, match="checks makes a texture and takes no photo"):
+        texture(picture(32, 32))
+    with pytest.raises(ValueError, match="a texture of 64x-5 px: give 1 px or more"):
+        texture.synthesize(-5, 64)
+    with pytest.raises(ValueError, match="px does not fit the memory"):
+        texture.synthesize(10**7, 10**7)
 
 
 def test_what_memory_does_not_hold_is_painted_in_strips(
@@ -196,7 +258,7 @@ def test_a_huge_texture_comes_in_strips_too(tmp_path: Path, monkeypatch: pytest.
 
 def test_what_is_no_generator_runs_in_one_piece(style: Stylizer, monkeypatch: pytest.MonkeyPatch) -> None:
     """An ONNX file's network can't be taken apart."""
-    style.generator = SimpleNamespace(channels=12, noise_shapes=style.generator.noise_shapes)
+    style.generator = SimpleNamespace(content=True, channels=12, noise_shapes=style.generator.noise_shapes)
     monkeypatch.setattr(devices, "free_memory", lambda _device: 10**9)
     with pytest.raises(ValueError, match=r"2000x1500 px takes at least 1.1 GB and 0.8 GB are left"):
         style(torch.zeros(1, 3, 1500, 2000))

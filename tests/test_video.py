@@ -1,5 +1,7 @@
 """Clips of ten small frames, made here, through `video.stylize` with painters whose result is known."""
 
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -336,6 +338,31 @@ def test_a_killed_run_goes_on(clip: Path, halted: Path) -> None:
     assert sorted(path.name for path in halted.parent.iterdir()) == ["clip.mp4", "out.mp4"]
 
 
+def test_a_clip_that_another_run_is_painting(clip: Path, halted: Path) -> None:
+    lock = halted.with_name(f".{halted.name}.lock")
+    words = f"import fcntl, time; lock = open({str(lock)!r}, 'w'); fcntl.lockf(lock, fcntl.LOCK_EX)\n"
+    words += "print('held', flush=True); time.sleep(60)"
+    with subprocess.Popen([sys.executable, "-c", words], stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None and other.stdout.readline() == b"held\n"
+        with pytest.raises(ValueError, match=r"out.mp4: another run is painting it; wait for that one"):
+            video.stylize(negative, clip, halted, **STYLIZE)  # type: ignore[arg-type]
+        other.kill()
+    assert (halted.parent / f".{halted.name}.parts" / "000001.nut").exists()
+
+
+def test_transparency_is_told_to_be_left_out(tmp_path: Path) -> None:
+    path, said = tmp_path / "clip.mov", list[str]()
+    with av.open(path, "w") as file:
+        stream = file.add_stream("png", rate=RATE)
+        stream.width, stream.height, stream.pix_fmt = 48, 36, "rgba"
+        for _ in range(3):
+            values = np.full((36, 48, 4), 128, dtype=np.uint8)
+            file.mux(stream.encode(av.VideoFrame.from_ndarray(values, format="rgba")))
+        file.mux(stream.encode(None))
+    video.stylize(negative, path, tmp_path / "out.mp4", say=said.append, **STYLIZE)  # type: ignore[arg-type]
+    assert said == [f"{tmp_path / 'out.mp4'}: the transparency of {path} is left out, as of any video"]
+
+
 def test_a_stopped_run_tells_that_it_goes_on(clip: Path, tmp_path: Path) -> None:
     def stopping(frame: Tensor) -> Tensor:
         try:
@@ -453,7 +480,7 @@ def test_targets_that_are_refused(clip: Path, tmp_path: Path) -> None:
 
 def test_a_target_that_the_disk_refuses(clip: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(OSError, match=r"could not be saved: (Not a directory|File exists)"):
+    with pytest.raises(OSError, match=r"(Not a directory|File exists); choose another folder"):
         video.stylize(negative, clip, tmp_path / "file" / "out.mp4", **STYLIZE)  # type: ignore[arg-type]
     (tmp_path / "out.mp4").mkdir()
     with pytest.raises(OSError, match=r"can't write .*out.mp4: Is a directory"):

@@ -25,7 +25,7 @@ from texturenet.grid import Cell, Grid, Pair, recipe_of
 from texturenet.judging import encoder_key
 from texturenet.metrics import psnr, rmse, ssim
 from texturenet.perceptual import Encoder, load_encoder
-from texturenet.reports import Rows, fingerprint, markdown, number, publish, titled_sheet, write_csv
+from texturenet.reports import Rows, file_stem, fingerprint, markdown, number, publish, titled_sheet, write_csv
 
 SCORES = ("rmse", "psnr", "ssim")
 AXES = ("extractor", "optimizer", "init", "weights", "iterations")
@@ -118,7 +118,7 @@ def run(
                     failures.add(reason)
                 bar.update(done + counts[-1] - bar.n)
             if isinstance(loaded, _Inputs) and pictures:
-                images.save_image(_sheet(loaded, own, counts, pictures), folder / f"{index}-{pair}.jpg")
+                images.save_image(_sheet(loaded, own, counts, pictures), folder / f"{file_stem(f'{index}-{pair}')}.jpg")
             painted += len(pictures)
     if not painted:
         write_csv(folder / "ablate.csv", rows)

@@ -42,6 +42,8 @@ def paint_with(
     """
     if preserve_color is not None and preserve_color not in PRESERVE:
         raise ValueError(f"unknown preserve_color {preserve_color!r}; choose from {', '.join(PRESERVE)}")
+    if work_size is not None and (not isinstance(work_size, int) or work_size < 1):
+        raise ValueError(f"work_size {work_size}: give a whole number of px")
     if work_size is None:
         painting = paint(photo)
     else:

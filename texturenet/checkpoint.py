@@ -89,7 +89,7 @@ def out_of_range(options: dict[str, Any]) -> str | None:
     for option, value in options.items():
         least, most = RANGES.get(option, (0, 1))
         if value is not None and not least <= value <= most:
-            return f"{option} is not between {least} and {most}"
+            return f"{option} {value:g} is not between {least} and {most}"
     return None
 
 

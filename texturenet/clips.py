@@ -48,6 +48,7 @@ class Clip:
     time_base: Fraction  # seconds a unit of timestamps
     rate: Fraction  # frames a second, the mean
     colors: tuple[int, int, int]  # FFmpeg's numbers of matrix (never unspecified), primaries, transfer curve
+    transparent: bool  # whether its frames have alpha, which nothing here reads
 
 
 def survey(path: Path, size: int | None = None) -> Clip:
@@ -103,6 +104,7 @@ def survey(path: Path, size: int | None = None) -> Clip:
         time_base=time_base,
         rate=rate,
         colors=(matrix, frame.color_primaries, frame.color_trc),
+        transparent=any(component.is_alpha for component in frame.format.components),
     )
 
 

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 import re
+import shlex
 import sys
 from functools import partial
 from pathlib import Path
@@ -143,7 +144,7 @@ def _run(flags: argparse.Namespace) -> None:
     if flags.output.resolve() == flags.weights.resolve():
         raise ValueError(f"{flags.output} would replace the weights themselves; choose another -o")
     convert_file(flags.weights, flags.output)
-    print(f"{flags.output}; try it: python stylize.py --model {flags.output} PICTURE")
+    print(f"{flags.output}; try it: python stylize.py --model {shlex.quote(str(flags.output))} PICTURE")
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from torch import nn
 
 Module = TypeVar("Module", bound=nn.Module)
 DEVICES = ("auto", "cpu", "cuda", "mps")
+PRECISIONS = {"auto": None, "fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def resolve_device(wanted: str) -> torch.device:
@@ -79,8 +80,10 @@ def resolve_precision(wanted: str, device: torch.device, painting: bool = False)
     """
     if painting and device.type == "mps":  # its autocast is not tried
         return torch.float32
-    if wanted != "auto":
-        return {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[wanted]
+    if wanted not in PRECISIONS:
+        raise ValueError(f"unknown precision {wanted!r}; choose from {', '.join(PRECISIONS)}")
+    if (asked := PRECISIONS[wanted]) is not None:
+        return asked
     if device.type == "cuda":
         ranges = not painting and torch.cuda.get_device_capability(device) >= (8, 0)
         return torch.bfloat16 if ranges else torch.float16

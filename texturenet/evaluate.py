@@ -155,11 +155,14 @@ def parser() -> argparse.ArgumentParser:
     )
     axes = ablate.add_argument_group("grid")
     networks = [name for name in PERCEPTUAL if name != "auto"]
-    axes.add_argument("--extractors", nargs="+", choices=networks, default=["vgg16", "vgg19", "resnet18"])
-    axes.add_argument("--optimizers", nargs="+", choices=list(OPTIMIZERS), default=list(OPTIMIZERS))
-    axes.add_argument(
-        "--inits", nargs="+", choices=["content", "texture", "noise", "blend"], default=["content", "noise"]
-    )
+
+    def choice(flag: str, choices: list[str], default: list[str], what: str) -> None:
+        help = f"{what} (default: {' '.join(default)})"
+        axes.add_argument(flag, nargs="+", choices=choices, default=default, help=help)
+
+    choice("--extractors", networks, ["vgg16", "vgg19", "resnet18"], "perceptual networks")
+    choice("--optimizers", list(OPTIMIZERS), list(OPTIMIZERS), "of the pixels")
+    choice("--inits", ["content", "texture", "noise", "blend"], ["content", "noise"], "what a descent starts from")
     axes.add_argument(
         "--iterations",
         nargs="+",

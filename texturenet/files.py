@@ -9,7 +9,7 @@ import os
 import re
 import secrets
 import tempfile
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
 SUFFIXES = frozenset(
@@ -114,6 +114,32 @@ def _flush_folder(folder: Path) -> None:
             os.fsync(handle)
         finally:
             os.close(handle)
+
+
+@contextlib.contextmanager
+def claimed(lock: Path, taken: str) -> Iterator[None]:
+    """Keep other processes out for as long as it lasts, by a file that is gone afterwards.
+
+    The system lets go of what a killed process held; not flock's, which the readers that it leaves behind would hold on
+    for seconds. Raises ValueError(taken) where another process has it, OSError, of one line, where it can't be made.
+    """
+    try:
+        import fcntl
+    except ImportError:  # Windows has no such locks
+        yield
+        return
+    require_writable(lock.parent)
+    with lock.open("w") as file:
+        try:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except (BlockingIOError, PermissionError):
+            raise ValueError(taken) from None
+        except OSError:  # a file system without locks
+            pass
+        try:
+            yield
+        finally:
+            lock.unlink(missing_ok=True)
 
 
 def require_writable(folder: Path) -> None:

@@ -56,7 +56,8 @@ def plan(
     output folder below a searched one, or in one called `stylized`, is called as a result will be, or was found beside
     one as its losses are. A folder below a searched one that can't be listed is a source with that trouble. Raises
     ValueError for a folder or pattern without a picture, a name that is none, one output file for several pictures, or
-    where a result, or what is kept beside it, would replace what is read or another result.
+    where a result, or what is kept beside it, would replace what is read or another result; of a.avif and a.ppm,
+    which differ in nothing else, the second has that trouble.
     """
     single_file = output is not None and is_file_name(output)
     if single_file and name is not None:
@@ -78,9 +79,14 @@ def plan(
             raise ValueError(f"-o {output} is one file, but there are {len(work)} pictures; name a folder")
         work = [Work(work[0].source, output, work[0].trouble)]
     results: dict[Path, Path] = {}
-    for item in work:
+    for index, item in enumerate(work):
         if (other := results.setdefault(_real(item.target), item.source)) != item.source:
-            raise ValueError(f"{other} and {item.source} would both become {item.target}; paint them into two folders")
+            if item.source.with_suffix("") != other.with_suffix(""):
+                raise ValueError(
+                    f"{other} and {item.source} would both become {item.target}; paint them into two folders"
+                )
+            also = f"{item.source} would become {item.target}, as {other} does; paint it by itself, with another -o"
+            work[index] = Work(item.source, item.target, item.trouble or also)
         if _real(item.target) == _real(item.source):
             raise ValueError(f"{item.target} would replace the picture itself; choose another -o or --name")
     asked = {_real(picture) for picture in pictures}
@@ -167,7 +173,8 @@ def paint_all(
     What is printed comes in the order of `work`. For more than one file a bar with the time left, and a summary at the
     end, go to stderr.
     """
-    waiting = [item for item in work if not (skip_existing and files.safely(item.target.exists))]
+    there = {item for item in work if skip_existing and not item.trouble and files.safely(item.target.exists)}
+    waiting = [item for item in work if item not in there]
     run = _Run(len(waiting))
     stopped = False
     try:
@@ -242,11 +249,8 @@ class _Run:
             return
         self.painted += 1
         self.bar.update()
-        try:
-            tqdm.write(told, file=sys.stdout)
-            sys.stdout.flush()
-        except BrokenPipeError:  # `| head`: whoever read it has gone, and the pictures are still wanted
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        tqdm.write(told, file=sys.stdout)
+        sys.stdout.flush()
 
     def fail(self, item: Work, error: str) -> None:
         self.failed.append(item.source)
@@ -257,7 +261,8 @@ class _Run:
 
 
 def _summary(total: int, painted: int, skipped: int, failed: Sequence[Path], stopped: bool) -> str:
-    parts = [f"{'stopped: ' if stopped else ''}{painted} of {total} pictures painted{' and kept' if stopped else ''}"]
+    kept = " and kept" if stopped and painted else ""
+    parts = [f"{'stopped: ' if stopped else ''}{painted} of {total} pictures painted{kept}"]
     if skipped:
         parts.append(f"{skipped} were there already")
     if failed:

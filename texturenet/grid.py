@@ -89,8 +89,8 @@ def _read_csv(path: Path) -> list[Pair]:
             rows = list(csv.DictReader(file))
     except FileNotFoundError:
         raise ValueError(f"{path}: no such file of pairs") from None
-    except UnicodeDecodeError:
-        raise ValueError(f"{path}: not a text file; save the table as CSV (UTF-8)") from None
+    except (UnicodeDecodeError, csv.Error):
+        raise ValueError(f"{path}: not a table in text; save the table as CSV (UTF-8)") from None
     if not rows or not {"content", "texture"} <= set(rows[0]):
         raise ValueError(f"{path}: needs rows under a first line content,texture,reference")
     pairs = []

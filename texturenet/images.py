@@ -6,7 +6,7 @@ or as a float32 tensor (1, 3, H, W) in [0, 1]. All that goes wrong with a file i
 What a file holds besides (alpha, profile, EXIF, frames) is dropped here; `pictures` keeps it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -102,6 +102,22 @@ def resize(image: Tensor, size: int | tuple[int, int]) -> Tensor:
         return image
     codec.require_pixels("picture", target)
     return functional.interpolate(image, target, mode="bicubic", antialias=True).clamp(0, 1)
+
+
+def to_mask(colours: Image.Image, alpha: Image.Image | None, say: Callable[[str], None]) -> Tensor:
+    """(1, 1, h, w): how white a picture is, as far as it is opaque; nothing is marked where it is transparent.
+
+    say  is told where 1 is taken as white, of a picture that has values of 0 and 1 alone
+    """
+
+    def values(grey: Image.Image) -> Tensor:
+        return to_tensor(grey)[:, :1].clone()  # without the memory of the other two channels
+
+    grey = colours.convert("L")
+    if grey.getextrema() == (0, 1):  # what programs that segment pictures write
+        say("a mask with values of 0 and 1 alone: 1 is taken as white")
+        grey = grey.point(lambda value: 255 * value)
+    return values(grey) if alpha is None else values(grey) * values(alpha)
 
 
 def save_image(image: Tensor | Image.Image, path: str | Path, quality: int = 95) -> None:

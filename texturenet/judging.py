@@ -24,6 +24,7 @@ from texturenet.stylizer import Stylizer
 
 SAMPLE = Path(__file__).resolve().parents[1] / "data" / "sample" / "val2017"  # drawn photos that come with the project
 SAMPLE_COUNT, SAMPLE_SIZE = 4, 192
+NARROWEST = 16  # px of a photo's shorter side: a generator takes no less, nor do the deeper layers
 
 
 @dataclass(frozen=True)
@@ -151,7 +152,8 @@ def sample_loss(style: Judged) -> float:
 
     Raises ValueError where these photos are missing, as in an installation.
     """
-    photos = [images.load_image(path, SAMPLE_SIZE) for path in choose_photos(SAMPLE, SAMPLE_COUNT, say=lambda _: None)]
+    chosen = choose_photos(SAMPLE, SAMPLE_COUNT, SAMPLE_SIZE, say=lambda _: None)
+    photos = [images.load_image(path, SAMPLE_SIZE) for path in chosen]
     return sum(style.terms(style.stylizer(photo), photo)["total"] for photo in photos) / len(photos)
 
 
@@ -185,8 +187,9 @@ def _texture(path: Path, kept: Tensor | None, texture_path: Path | None, style_s
     return kept.unsqueeze(0).float() / 255
 
 
-def choose_photos(folder: Path, count: int, say: Callable[[str], None]) -> list[Path]:
-    """The first `count` pictures below a folder, in natural order, that can be read; `say` gets a line for each other.
+def choose_photos(folder: Path, count: int, size: int, say: Callable[[str], None]) -> list[Path]:
+    """The first `count` pictures below a folder, in natural order, that can be read and are judged at a longer side of
+    `size` px; `say` gets a line for each other.
 
     Raises ValueError where there is none.
     """
@@ -195,10 +198,14 @@ def choose_photos(folder: Path, count: int, say: Callable[[str], None]) -> list[
         if len(photos) == count:
             break
         try:
-            images.load_image(path, 16)
-            photos.append(path)
+            height, width = images.load_image(path, size).shape[-2:]
         except images.ImageError as error:
             say(f"left out: {error}")
+            continue
+        if min(height, width) < NARROWEST:
+            say(f"left out: {path}: {width}x{height} px as it would be judged, and {NARROWEST} are the least")
+        else:
+            photos.append(path)
     if not photos:
         raise ValueError(f"{folder}: no picture in it that can be read; --photos names a folder of photos")
     if len(photos) < count:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from texturenet import checkpoint
 from texturenet.config import to_plain
+from texturenet.files import claimed as claim
 from texturenet.files import unfinished
 from texturenet.job import Job, fingerprint, texture_pixels
 from texturenet.learner import Learner
@@ -22,24 +23,16 @@ from texturenet.monitor import notice
 
 @contextlib.contextmanager
 def claimed(job: Job) -> Iterator[None]:
-    """The run's folder is this process's: a second run of the same name is refused before it overwrites this one.
+    """The run's folder and its checkpoint are this process's: a second run is refused before it overwrites this one.
 
-    The system lets go of what a killed process held; not flock's, which the readers that it leaves behind would hold on
-    for seconds. Raises ValueError where another process has it.
+    Raises ValueError where another process has them.
     """
-    try:
-        import fcntl
-    except ImportError:  # Windows has no such locks
-        yield
-        return
-    job.run_dir.mkdir(parents=True, exist_ok=True)
-    with (job.run_dir / ".lock").open("w") as lock:
-        try:
-            fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except (BlockingIOError, PermissionError):
-            raise ValueError(f"a run called {job.name} is going on in {job.run_dir}; give another --name") from None
-        except OSError:  # a file system without locks
-            pass
+    going_on = f"a run called {job.name} is going on in"
+    beside = job.path.with_name(f".{job.path.name}.lock")
+    with (
+        claim(job.run_dir / ".lock", f"{going_on} {job.run_dir}; give another --name"),
+        claim(beside, f"{going_on} another --run_dir, and saves {job.path} too; give another --name"),
+    ):
         yield
 
 

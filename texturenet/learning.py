@@ -55,7 +55,7 @@ def run(
     kept = {folder: _kept(folder) for folder in runs}
     names = [folder.name for folder in kept]
     called = {folder: folder.name if names.count(folder.name) == 1 else str(folder) for folder in kept}
-    photos = [images.load_image(path, size) for path in choose_photos(photo_dir, count, say)]
+    photos = [images.load_image(path, size) for path in choose_photos(photo_dir, count, size, say)]
     references = References(out_dir / "references", device, fresh)
     points: list[Point] = []
     work = sum(map(len, kept.values())) * len(photos) * iterations  # of the reference, which serves all of one loss

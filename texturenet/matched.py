@@ -143,7 +143,7 @@ def run(
         raise ValueError("--record keeps the figures of one pass; leave out --refine")
     judged = open_several(checkpoints, texture_path, device, refine=refine)
     names = labels(judged, checkpoints)
-    photos = choose_photos(photo_dir, count, say)
+    photos = choose_photos(photo_dir, count, min(sizes), say)
     references = References(out_dir / "references", device, fresh)
     noise_iterations = iterations if noise_iterations is None else noise_iterations
     measures: list[Measure] = []

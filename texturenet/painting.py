@@ -294,18 +294,10 @@ def _is_video(source: Path, target: Path) -> bool:
 
 
 def _marked(path: Path, **limit: int) -> Tensor:
-    """(1, 1, h, w): how white a mask is, as far as it is opaque; nothing is marked where it is transparent."""
-
-    def values(grey: Image.Image) -> Tensor:
-        return images.to_tensor(grey)[:, :1].clone()  # without the memory of the other two channels
-
+    """What a file marks."""
     picture = pictures.load_picture(path, **limit)
-    grey = picture.frames[0].convert("L")
-    if grey.getextrema() == (0, 1):  # what programs that segment pictures write
-        print(f"{path}: a mask with values of 0 and 1 alone: 1 is taken as white", file=sys.stderr)
-        grey = grey.point(lambda value: 255 * value)
-    white = values(grey)
-    return white if picture.alphas is None else white * values(picture.alphas[0])
+    alpha = None if picture.alphas is None else picture.alphas[0]
+    return images.to_mask(picture.frames[0], alpha, lambda line: print(f"{path}: {line}", file=sys.stderr))
 
 
 def _by_stem(folder: Path) -> dict[str, list[Path]]:

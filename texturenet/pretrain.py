@@ -38,9 +38,9 @@ def parser() -> argparse.ArgumentParser:
     main.add_argument(
         "--photos",
         type=filled(Path),
-        default=Path("data/sample"),
+        default=Path(__file__).resolve().parents[1] / "data" / "sample",
         metavar="DIR",
-        help="photos on which every layer's mean activation is made 1 (default: data/sample)",
+        help="photos on which every layer's mean activation is made 1 (default: data/sample, beside the code)",
     )
     output = parser.add_argument_group("output")
     output.add_argument(

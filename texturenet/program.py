@@ -1,5 +1,5 @@
 """How every program of ours ends: with 0, with 2 after an error as argparse has it, with 130 after Ctrl-C as shells do,
-and with 141, without a word, where whoever reads its output has read enough (`| head`).
+whether or not anybody reads what it prints.
 
 An error is one line on stderr that names the value and the way out. A fault of ours, which is what any other exception
 is, keeps its traceback. SIGTERM, by which batch systems and containers end a program, does what Ctrl-C does, so that
@@ -15,9 +15,10 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
-FAILED, STOPPED, UNREAD = 2, 130, 141
+FAILED, STOPPED = 2, 130
 
 
 def run(name: str, work: Callable[[], int | None], stopped: str = "stopped") -> int:
@@ -26,51 +27,60 @@ def run(name: str, work: Callable[[], int | None], stopped: str = "stopped") -> 
     name     stands before an error
     stopped  the line after Ctrl-C: what became of the work
     """
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # names that the terminal can't show are no reason to fail
-    if sys.stderr is sys.__stderr__ and isinstance(sys.stderr, io.TextIOWrapper):
-        told = io.BufferedWriter(_Told(sys.stderr.fileno(), "w", closefd=False))
-        sys.stderr = io.TextIOWrapper(told, sys.stderr.encoding, "backslashreplace", line_buffering=True)
+    out, _ = _lasting("stdout"), _lasting("stderr")
     try:
         with _terminated_as_by_ctrl_c():
-            return _flushed(work) or 0
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what is flushed at the very end
-        return UNREAD
+            code = work() or 0
     except (ValueError, OSError) as error:
         print(f"{name}: error: {error}", file=sys.stderr)
         return FAILED
     except KeyboardInterrupt:
         print(stopped, file=sys.stderr)
         return STOPPED
+    sys.stdout.flush()
+    if out and out.trouble:
+        print(f"{name}: error: what it printed could not be written: {out.trouble}", file=sys.stderr)
+        return FAILED
+    return code
 
 
-class _Told(io.FileIO):
-    """stderr, which leads nowhere once its reader has gone (`2>&1 | head`, a terminal closed); the work goes on.
+class _Stream(io.FileIO):
+    """stdout or stderr that leads nowhere from where it can't be written on: its reader has gone (`| head`), a terminal
+    is closed, a disk full. The work goes on.
 
     A progress bar that could not be written kept tqdm's lock, for which the next thread waited for ever.
+
+    trouble  why, if nobody chose it
     """
+
+    trouble: str | None = None
 
     def write(self, data: Any) -> int:
         try:
             return super().write(data)
         except OSError as error:
             if error.errno not in (errno.EPIPE, errno.EIO):
-                raise
+                self.trouble = error.strerror
             os.dup2(os.open(os.devnull, os.O_WRONLY), self.fileno())
             return super().write(data)
 
 
-def _flushed(work: Callable[[], int | None]) -> int | None:
-    """What it returns, once all that it printed is out."""
-    out = sys.stdout or io.StringIO()  # none, where it was closed
-    try:
-        code = work()
-    except SystemExit:  # argparse's, after --help
-        out.flush()
-        raise
-    out.flush()
-    return code
+def _lasting(name: str) -> _Stream | None:
+    """Put a `_Stream` in the place of sys.stdout or sys.stderr, if that is the process's own."""
+    before = getattr(sys, name)
+    if before is None:  # closed by whoever started us, and print and tqdm would write to it
+        setattr(sys, name, Path(os.devnull).open("w"))  # noqa: SIM115  for as long as the process lives
+    elif os.name == "posix" and before is getattr(sys, f"__{name}__"):
+        stream = _Stream(before.fileno(), "w", closefd=False)
+        # Names that the terminal can't show are no reason to fail.
+        text = io.TextIOWrapper(
+            io.BufferedWriter(stream), before.encoding, "backslashreplace", line_buffering=before.line_buffering
+        )
+        setattr(sys, name, text)
+        return stream
+    elif isinstance(before, io.TextIOWrapper):
+        before.reconfigure(errors="backslashreplace")
+    return None
 
 
 @contextlib.contextmanager

@@ -77,9 +77,11 @@ class Reference:
         if photo_path is not None and photo_path.suffix.lower() in VIDEO_SUFFIXES:
             raise ValueError(f"{photo_path}: the reference takes pictures, and this is a video; a style (--model) does")
         codec.format_of(target)
-        other = self._results.setdefault(target.with_suffix(".jsonl"), target)
-        if other != target:
+        log = target.with_suffix(".jsonl")
+        if (other := self._results.get(log, target)) != target:
             raise ValueError(f"{target}: its log would replace that of {other}; paint them into two folders")
+        if not _is_ours(log):
+            raise ValueError(f"{target}: its log would replace {log}, which is no log of a picture; choose another -o")
         size = size or SIZE
         longer = size if isinstance(size, int) else max(size)
         photo = None if photo_path is None else self._photo(photo_path, longer)
@@ -101,7 +103,11 @@ class Reference:
         }
         start_image(recipe, photo, texture, full)  # an impossible start fails before a file is opened
         pyramid_sizes(full, recipe.pyramid)
-        with Trace(target, header, recipe, quality) as trace:
+        lock = target.with_name(f".{log.name}.lock")
+        with (
+            files.claimed(lock, f"{target}: another run is painting it; wait for that one, or choose another -o"),
+            Trace(target, header, recipe, quality) as trace,
+        ):
             try:
                 picture = paint(photo, texture, self.encoder, recipe, trace, full)
             except KeyboardInterrupt as stop:
@@ -110,13 +116,12 @@ class Reference:
                     raise
                 stopped = files.stopped_beside(target)
                 images.save_image(stop.image, stopped, quality)
-                trace.file.close()  # Windows renames no open file
-                trace.part.replace(stopped.with_suffix(".jsonl"))
+                trace.keep(stopped.with_suffix(".jsonl"))
                 trace.bar.write(f"stopped; the best picture so far is in {stopped}")
                 raise
-        images.save_image(picture, target, quality)
-        trace.part.replace(trace.path)
-        return [target, trace.path, trace.plot()]
+            images.save_image(picture, target, quality)
+            self._results[log] = target
+            return [target, *trace.keep(log), *trace.plot()]
 
     def _photo(self, path: Path, longer: int) -> Tensor:
         """(1, 3, H, W) on the device; says what of the file does not come along."""
@@ -154,12 +159,24 @@ def _resolved(recipe: GatysRecipe, encoder: Encoder) -> GatysRecipe:
     )
 
 
+def _is_ours(log: Path) -> bool:
+    """Whether a file may be replaced by a log: there is none, or it is one."""
+    try:
+        with log.open(encoding="utf-8") as rows:
+            return "recipe" in json.loads(rows.readline(1_000_000))
+    except FileNotFoundError:
+        return True
+    except (OSError, ValueError, TypeError):
+        return False
+
+
 class Trace:
     """What a run shows and leaves: a bar with an ETA, printed totals, PICTURE.jsonl, snapshots in PICTURE-steps/.
 
     target  the picture
     header  the first row of the log: recipe, encoder, inputs
-    The log is PICTURE.jsonl.part until whoever runs it gives it its name.
+    The log is PICTURE.jsonl.part until `keep` gives it its name. What of all this a full disk refuses is told, and
+    costs no picture.
     """
 
     def __init__(self, target: Path, header: dict[str, Any], recipe: GatysRecipe, quality: int) -> None:
@@ -169,9 +186,11 @@ class Trace:
         self.path = target.with_suffix(".jsonl")
         self.part = self.path.with_name(f"{self.path.name}.part")
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        self.file = self.part.open("w", encoding="utf-8")
-        self._write(header)
+        self.file = self.part.open("wb", buffering=0)  # a run that is killed keeps its losses
+        self._lines: list[bytes] = []
+        self._whole = True  # whether the file has them all
         self.rows: list[dict[str, Any]] = []
+        self._write(header)
         self.started = time.monotonic()
         self.bar = tqdm(total=recipe.iterations * recipe.pyramid, unit="it", dynamic_ncols=True)
 
@@ -182,7 +201,7 @@ class Trace:
         self.bar.close()
         self.file.close()
         if error and not self.begun:
-            self.part.unlink()
+            self.part.unlink(missing_ok=True)
 
     @property
     def begun(self) -> bool:
@@ -211,11 +230,28 @@ class Trace:
                 self.bar.write(f"no snapshot: {error}", file=sys.stderr)
 
     def _write(self, row: dict[str, Any]) -> None:
-        self.file.write(json.dumps(row) + "\n")
-        self.file.flush()  # a run that is killed keeps its losses
+        self._lines.append(f"{json.dumps(row)}\n".encode())
+        try:
+            self._whole &= self.file.write(self._lines[-1]) == len(self._lines[-1])
+        except OSError:
+            self._whole = False
 
-    def plot(self) -> Path:
-        """The terms over the iterations, PICTURE-losses.png."""
+    def keep(self, path: Path) -> list[Path]:
+        """The log as `path`; where the disk had refused some rows all are written again, or told to be missing."""
+        self.file.close()  # Windows renames no open file
+        try:
+            if self._whole:
+                self.part.replace(path)
+            else:
+                files.write_whole(path, b"".join(self._lines))
+                self.part.unlink()
+        except OSError as error:
+            self.bar.write(f"no log of losses: {error}", file=sys.stderr)
+            return []
+        return [path]
+
+    def plot(self) -> list[Path]:
+        """The terms over the iterations as PICTURE-losses.png; none where the disk refuses it."""
         from matplotlib.figure import Figure
 
         figure = Figure(figsize=(6.4, 4), layout="constrained")
@@ -231,5 +267,9 @@ class Trace:
             axes.legend()
         path, content = files.losses_beside(self.target), io.BytesIO()
         figure.savefig(content, dpi=100)
-        files.write_whole(path, content.getbuffer())
-        return path
+        try:
+            files.write_whole(path, content.getbuffer())
+        except OSError as error:
+            self.bar.write(f"no plot of losses: {error}", file=sys.stderr)
+            return []
+        return [path]

@@ -60,6 +60,8 @@ def write(run_dir: Path, rows: Sequence[dict[str, Any]], target: Path | None = N
     if not steps:
         raise ValueError(f"{run_dir}: holds no log of a run; name a folder such as runs/mosaic")
     target = target or run_dir / "report.html"
+    if target.suffix.lower() not in (".html", ".htm"):
+        raise ValueError(f"-o {target}: the report is a web page; end its name in .html")
     layers = [term for term in steps[-1]["losses"] if term.startswith("style/")][:5]
     last_step = max(steps[-1]["iterations"], steps[-1]["step"], 1)
     page = _PAGE.format(

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from texturenet import blending, checkpoint, images, pages, pixels, styles, tiles
 from texturenet.config import MOST_NOISE
-from texturenet.devices import out_of_memory, place, resolve_precision, room_left
+from texturenet.devices import out_of_memory, place, resolve_device, resolve_precision, room_left
 from texturenet.files import is_plain_name
 from texturenet.generators import Network, Pyramid, Residual, make_noise
 from texturenet.onnx_style import OnnxStyle
@@ -51,7 +51,8 @@ class Stylizer:
                 picture of a style that ships differs by less than 1/255 on average. An ONNX file has its own
     finish      what is done to a painting before strength, colours and masks: (photo, painting) -> painting, tensors
                 (1, 3, H, W) at the size that is painted at; see `refining.Refiner`
-    Raises ValueError, one line, for a file that is none and for a name that does not ship.
+    Raises ValueError, one line, for a file that is none, for a name that does not ship, and for a device that is not
+    there.
     """
 
     def __init__(
@@ -64,7 +65,7 @@ class Stylizer:
         finish: Callable[[Tensor, Tensor], Tensor] | None = None,
     ) -> None:
         path = styles.find(style) if isinstance(style, str) else style
-        self.device, self.max_memory, self._finish = torch.device(device), max_memory, finish
+        self.device, self.max_memory, self._finish = resolve_device(str(device)), max_memory, finish
         self._said: set[str] = set()
         self._noise: tuple[object, list[Tensor]] = (None, [])  # the last, and what it is of
         self.generator: Network
@@ -117,16 +118,20 @@ class Stylizer:
         work_size       longer side to paint at, px; the smaller, the coarser the strokes; None: the photo's own
         mask            where to paint, of the photo's aspect: PIL picture (white), or tensor (1, 1, h, w) (1)
         Nothing of the style changes in a call: threads may share it. Raises TypeError for what is no picture, and
-        ValueError for one under 16 px or over what memory holds, and for a value outside these.
+        ValueError for one under 16 px or over what memory holds, for a value outside these, and where the style makes
+        a texture of its own.
         """
         self._require(seed, noise_factor)
+        if not self.paints_photos:
+            raise ValueError(f"{self.name} makes a texture and takes no photo; call `synthesize`")
         if not isinstance(photo, Image.Image | Tensor):
             raise TypeError(f"give a PIL picture, or a tensor (1, 3, H, W) in [0, 1], and no {type(photo).__name__}")
         if isinstance(photo, Tensor) and not (photo.shape[:-2] == (1, 3) and photo.is_floating_point()):
             raise ValueError(f"a tensor {tuple(photo.shape)} of {photo.dtype}: give (1, 3, H, W), floats in [0, 1]")
         if isinstance(photo, Image.Image) and photo.mode != "RGB":
             photo = pixels.flatten(photo)
-        plain = (strength, preserve_color, work_size, mask, self._finish) == (1, None, None, None, None)
+        marked = None if mask is None else self._marked(mask)
+        plain = marked is None and (strength, preserve_color, work_size, self._finish) == (1, None, None, None)
         if isinstance(photo, Image.Image) and plain:
             return self._run_in_8_bits(photo, seed, noise_factor)
 
@@ -134,23 +139,43 @@ class Stylizer:
             painting = self._run(image, image.shape[-2], image.shape[-1], seed, noise_factor)
             return painting if self._finish is None else self._finish(image, painting)
 
-        values = images.to_tensor(photo) if isinstance(photo, Image.Image) else photo
-        if isinstance(mask, Image.Image):
-            mask = images.to_tensor(mask.convert("L"))[:, :1]
+        values = images.to_tensor(photo) if isinstance(photo, Image.Image) else photo.float()
         painting = blending.paint_with(
             paint,
             values,
             strength=strength,
             preserve_color=preserve_color,
             work_size=work_size,
-            mask=None if mask is None else mask.to(values.device),
+            mask=None if marked is None else marked.to(values.device),
         )
-        return images.to_pil(painting) if isinstance(photo, Image.Image) else painting
+        return images.to_pil(painting) if isinstance(photo, Image.Image) else painting.to(photo.dtype)
 
     def synthesize(self, height: int, width: int, seed: int = 0, noise_factor: float | None = None) -> Tensor:
-        """A picture (1, 3, height, width) of the texture itself; from a checkpoint that was trained without photos."""
+        """A picture (1, 3, height, width) of the texture itself; from a checkpoint that was trained without photos.
+
+        Raises ValueError for another style, a size that is none or does not fit the memory, and values outside these.
+        """
         self._require(seed, noise_factor)
+        if self.paints_photos:
+            raise ValueError(f"{self.name} paints photos and makes no texture alone; call it with a photo")
+        if min(height, width) < 1:
+            raise ValueError(f"a texture of {width}x{height} px: give 1 px or more")
         return self._run(None, height, width, seed, noise_factor)
+
+    def _marked(self, mask: Image.Image | Tensor) -> Tensor:
+        """The mask in [0, 1], (1, 1, h, w)."""
+        if isinstance(mask, Image.Image):
+            return images.to_mask(*pixels.layers(mask), self._say_once)
+        if not isinstance(mask, Tensor):
+            raise TypeError(
+                f"mask: give a PIL picture, or a tensor (1, 1, h, w) in [0, 1], and no {type(mask).__name__}"
+            )
+        mask = mask.float()
+        if mask.ndim != 4 or mask.shape[:2] != (1, 1) or not mask.numel():
+            raise ValueError(f"a mask {tuple(mask.shape)}: give (1, 1, h, w)")
+        if not (mask.min() >= 0 and mask.max() <= 1):
+            raise ValueError(f"a mask from {mask.min():g} to {mask.max():g}: give values in [0, 1]")
+        return mask
 
     def _require(self, seed: int, noise_factor: float | None) -> None:
         if seed < 0:
@@ -160,7 +185,10 @@ class Stylizer:
 
     def _run(self, photo: Tensor | None, height: int, width: int, seed: int, noise_factor: float | None) -> Tensor:
         """The painting (1, 3, height, width) of a photo, on its device, or the texture."""
-        result = torch.empty((1, 3, height, width), device=None if photo is None else photo.device)
+        try:
+            result = torch.empty((1, 3, height, width), device=None if photo is None else photo.device)
+        except (MemoryError, RuntimeError) as error:
+            raise ValueError(f"a picture of {width}x{height} px does not fit the memory: {error}") from None
         rows = None if photo is None else lambda first, last: photo[..., first:last, :]
         for first, strip in self._painted(rows, height, width, seed, noise_factor):
             result[..., first : first + strip.shape[-2], :] = strip
@@ -208,6 +236,8 @@ class Stylizer:
         try:
             for first, strip in strips:
                 if not strip.sum().isfinite():  # nothing above 1 that could overflow
+                    if photo is not None and not photo(0, height).sum().isfinite():
+                        raise ValueError("the photo has values that are no numbers, or infinite: give them in [0, 1]")
                     raise ValueError(
                         f"style {self.name!r} gives no finite picture: its weights are damaged; train it again"
                     )

@@ -50,7 +50,7 @@ def noise_sweep(
     style = open_judged(checkpoint_path, texture_path, device)
     rows: list[dict[str, Any]] = []
     sheet: list[SheetRow] = []
-    for path in tqdm(choose_photos(photo_dir, count, say), unit="photo", dynamic_ncols=True):
+    for path in tqdm(choose_photos(photo_dir, count, size, say), unit="photo", dynamic_ncols=True):
         photo = images.load_image(path, size)
         band: SheetRow = [(path.stem, photo)]
         still = style.stylizer(photo, seed, 0.0)
@@ -106,7 +106,7 @@ def seed_sweep(
     if seeds < 2:
         raise ValueError(f"--seeds {seeds}: diversity is between pictures; give 2 or more")
     judged = open_several(checkpoints, texture_path, device)
-    photos = choose_photos(photo_dir, count, say)
+    photos = choose_photos(photo_dir, count, size, say)
     folder = out_dir / "diversity"
     rows: list[dict[str, Any]] = []
     with tqdm(total=len(judged) * len(photos), unit="photo", dynamic_ncols=True) as bar:
@@ -176,7 +176,7 @@ def training_sweep(
     """
     if any(ratio <= 0 for ratio in ratios):
         raise ValueError(f"--ratios {' '.join(f'{ratio:g}' for ratio in ratios)}: give numbers above 0")
-    photos = choose_photos(photo_dir, count, say)
+    photos = choose_photos(photo_dir, count, size, say)
     folder = out_dir / "sweep"
     recipe = Recipe(**recipe_given)
     if load_recipe_encoder(recipe).name == "lite":  # as `job.prepare` would

@@ -14,7 +14,7 @@ from typing import Any
 from torch import Tensor
 from tqdm import tqdm
 
-from texturenet import torchfile
+from texturenet import files, torchfile
 from texturenet.ahead import ahead
 from texturenet.steady import Steady
 
@@ -73,43 +73,47 @@ def stylize(
             f"{target}: H.264 holds {clip.width}x{clip.height}, an odd size, in full colours (4:4:4) only, which "
             "browsers do not play; ask for another size, or end its name in .webm"
         )
+    if clip.transparent:
+        say(f"{target}: the transparency of {source} is left out, as of any video")
     length = max(1, round(segment_seconds * clip.rate))
     status = source.stat()
     made_of = [status.st_size, status.st_mtime_ns, clip.height, clip.width, quality, steady, length, container.picture]
     with contextlib.closing(clips.read(clip, denoise=steady)) as frames:
         first = paint(next(frames)[1])
-    parts = _Parts(target.with_name(f".{target.name}.parts"), [*made_of, painter], first)
-    steadied = Steady(paint)
-    start = min(parts.done * length, clip.frames)
-    if parts.done:
-        say(f"{target}: goes on after {start} of {clip.frames} frames")
-        steadied.restore(torchfile.read(parts.state(parts.done - 1)))
+    lock = target.with_name(f".{target.name}.lock")
+    with files.claimed(lock, f"{target}: another run is painting it; wait for that one, or choose another -o"):
+        parts = _Parts(target.with_name(f".{target.name}.parts"), [*made_of, painter], first)
+        steadied = Steady(paint)
+        start = min(parts.done * length, clip.frames)
+        if parts.done:
+            say(f"{target}: goes on after {start} of {clip.frames} frames")
+            steadied.restore(torchfile.read(parts.state(parts.done - 1)))
 
-    def painted(
-        group: Iterator[tuple[int, tuple[int, Tensor]]], state_path: Path
-    ) -> Generator[tuple[int, Tensor], None, None]:
-        for _, (pts, frame) in group:
-            yield pts, (steadied(frame, float(pts * clip.time_base)) if steady else paint(frame))
-            bar.update()
-        torchfile.write(state_path, steadied.state())  # before the segment counts as done
+        def painted(
+            group: Iterator[tuple[int, tuple[int, Tensor]]], state_path: Path
+        ) -> Generator[tuple[int, Tensor], None, None]:
+            for _, (pts, frame) in group:
+                yield pts, (steadied(frame, float(pts * clip.time_base)) if steady else paint(frame))
+                bar.update()
+            torchfile.write(state_path, steadied.state())  # before the segment counts as done
 
-    try:
-        with (
-            tqdm(total=clip.frames, initial=start, desc=source.name, unit="frame", dynamic_ncols=True) as bar,
-            contextlib.closing(clips.read(clip, denoise=steady)) as frames,
-            contextlib.closing(ahead(frames, "reader") if side_by_side else frames) as waiting,
-        ):
-            for number, group in groupby(enumerate(waiting), lambda item: item[0] // length):
-                if number >= parts.done:
-                    paintings = painted(group, parts.state(number))
-                    with contextlib.closing(ahead(paintings, "painter") if side_by_side else paintings) as coming:
-                        joining.write_segment(parts.segment(number), container, clip, coming, quality)
-    except KeyboardInterrupt:
-        kept = min(length * len(parts.segments()), clip.frames)
-        say(f"{target}: {kept} of {clip.frames} frames are kept, and the same command goes on after them")
-        raise
-    joining.join(parts.segments(), container, clip, target, say)
-    parts.remove()
+        try:
+            with (
+                tqdm(total=clip.frames, initial=start, desc=source.name, unit="frame", dynamic_ncols=True) as bar,
+                contextlib.closing(clips.read(clip, denoise=steady)) as frames,
+                contextlib.closing(ahead(frames, "reader") if side_by_side else frames) as waiting,
+            ):
+                for number, group in groupby(enumerate(waiting), lambda item: item[0] // length):
+                    if number >= parts.done:
+                        paintings = painted(group, parts.state(number))
+                        with contextlib.closing(ahead(paintings, "painter") if side_by_side else paintings) as coming:
+                            joining.write_segment(parts.segment(number), container, clip, coming, quality)
+        except KeyboardInterrupt:
+            kept = min(length * len(parts.segments()), clip.frames)
+            say(f"{target}: {kept} of {clip.frames} frames are kept, and the same command goes on after them")
+            raise
+        joining.join(parts.segments(), container, clip, target, say)
+        parts.remove()
 
 
 class _Parts:
