@@ -355,6 +355,13 @@ def test_a_start_with_noise_at_other_scales(trained: Path, tmp_path: Path, textu
     assert more_job.recipe.noise_scales == 3
 
 
+def test_what_is_about_photos_is_told_to_be_left_out_without(tmp_path: Path, texture_path: Path) -> None:
+    said: list[str] = []
+    given = TINY | {"content_weights": (1.0,), "color_jitter": 1.0}
+    resumed(tmp_path, texture_path, None, said, given=given)
+    assert "content_weights, color_jitter left out: a texture alone has no photos" in said
+
+
 def test_noise_of_few_scales_is_for_pyramids_with_photos(tmp_path: Path, texture_path: Path, photo_dir: Path) -> None:
     said: list[str] = []
 

@@ -26,14 +26,15 @@ def resolve_device(wanted: str) -> torch.device:
     rounded by up to half of what the reference calls a gain, and sums of bfloat16 products may be rounded on their way,
     which a Gram matrix's must not be.
     """
-    device = _device(wanted)
+    device = find_device(wanted)
     if device.type == "cuda":
         torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
         torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction = False
     return device
 
 
-def _device(wanted: str) -> torch.device:
+def find_device(wanted: str) -> torch.device:
+    """The device of that name, as `resolve_device` has it; torch's settings stay as they are."""
     if wanted == "auto":
         if torch.cuda.is_available():
             return torch.device("cuda")

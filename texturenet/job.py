@@ -28,6 +28,7 @@ from texturenet.processes import ALONE, Processes
 PREVIEW_PHOTOS = 3
 # Weights fit no other value of these.
 SHAPES = ("generator", "scales", "width", "noise_channels", "noise_scales", "normalization")
+OF_PHOTOS = ("content_layers", "content_weights", "content_norm", "content_colors", "strength_preset", "color_jitter")
 FREE = ("slope", "upsampling")  # weights fit any value of these, and get used to it
 
 
@@ -152,6 +153,8 @@ def prepare(
         say(f"grow_from {recipe.grow_from} left out: all crops have {recipe.image_size} px")
     if recipe_given.get("noise_scales") and recipe.noise_scales is None:
         say(f"noise_scales {recipe_given['noise_scales']} left out: it is of pyramids that are given photos")
+    if not paths and (about := [name for name in OF_PHOTOS if recipe_given.get(name)]):
+        say(f"{', '.join(about)} left out: a texture alone has no photos")
     changes: list[dict[str, Any]] = []
     if resumed:
         changes = [*resumed.get("changes", []), *_changed(before, recipe, resumed["step"], with_changes, say)]

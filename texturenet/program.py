@@ -50,7 +50,7 @@ class _Stream(io.FileIO):
 
     A progress bar that could not be written kept tqdm's lock, for which the next thread waited for ever.
 
-    trouble  why, if nobody chose it
+    trouble  why, but for a reader that has gone
     """
 
     trouble: str | None = None

@@ -185,7 +185,6 @@ class Trace:
         self.target, self.recipe, self.quality = target, recipe, quality
         self.path = target.with_suffix(".jsonl")
         self.part = self.path.with_name(f"{self.path.name}.part")
-        self.path.parent.mkdir(parents=True, exist_ok=True)
         self.file = self.part.open("wb", buffering=0)  # a run that is killed keeps its losses
         self._lines: list[bytes] = []
         self._whole = True  # whether the file has them all

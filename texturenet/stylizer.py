@@ -13,7 +13,7 @@ from torch import Tensor
 
 from texturenet import blending, checkpoint, images, pages, pixels, styles, tiles
 from texturenet.config import MOST_NOISE
-from texturenet.devices import out_of_memory, place, resolve_device, resolve_precision, room_left
+from texturenet.devices import find_device, out_of_memory, place, resolve_precision, room_left
 from texturenet.files import is_plain_name
 from texturenet.generators import Network, Pyramid, Residual, make_noise
 from texturenet.onnx_style import OnnxStyle
@@ -65,7 +65,7 @@ class Stylizer:
         finish: Callable[[Tensor, Tensor], Tensor] | None = None,
     ) -> None:
         path = styles.find(style) if isinstance(style, str) else style
-        self.device, self.max_memory, self._finish = resolve_device(str(device)), max_memory, finish
+        self.device, self.max_memory, self._finish = find_device(str(device)), max_memory, finish
         self._said: set[str] = set()
         self._noise: tuple[object, list[Tensor]] = (None, [])  # the last, and what it is of
         self.generator: Network
