@@ -1,10 +1,11 @@
 """What several tests share: a network of one layer, small pictures, and the door of the stylizer."""
 
+import contextlib
 import importlib.util
 import signal
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -54,6 +55,17 @@ class OneConv:
 @pytest.fixture
 def one_conv() -> OneConv:
     return OneConv()
+
+
+@contextlib.contextmanager
+def held_elsewhere(lock: Path) -> Iterator[None]:
+    """Another process has that lock of `files.claimed`."""
+    words = f"import fcntl, time; lock = open({str(lock)!r}, 'w'); fcntl.lockf(lock, fcntl.LOCK_EX)\n"
+    words += "print('held', flush=True); time.sleep(60)"
+    with subprocess.Popen([sys.executable, "-c", words], stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None and other.stdout.readline() == b"held\n"
+        yield
+        other.kill()
 
 
 def picture(height: int, width: int, seed: int = 0, batch: int = 1) -> Tensor:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from conftest import held_elsewhere
 from test_trainer import job
 
 from texturenet import checkpoint, keeper
@@ -96,14 +97,10 @@ def test_a_run_of_another_folder_saves_this_checkpoint(tmp_path: Path, texture_p
     prepared = job(tmp_path, texture_path, None)
     prepared.path.parent.mkdir(parents=True, exist_ok=True)
     lock = prepared.path.with_name(f".{prepared.path.name}.lock")
-    words = f"import fcntl, time; lock = open({str(lock)!r}, 'w'); fcntl.lockf(lock, fcntl.LOCK_EX)\n"
-    words += "print('held', flush=True); time.sleep(60)"
-    with subprocess.Popen([sys.executable, "-c", words], stdout=subprocess.PIPE) as other:
-        assert other.stdout is not None and other.stdout.readline() == b"held\n"
+    with held_elsewhere(lock):
         taken = rf"going on in another --run_dir, and saves {prepared.path} too; give another --name"
         with pytest.raises(ValueError, match=taken), keeper.claimed(prepared):
             pass
-        other.kill()
     with keeper.claimed(prepared):
         assert lock.exists()
     assert not lock.exists()

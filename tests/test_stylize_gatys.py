@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import ROOT, picture
+from conftest import ROOT, held_elsewhere, picture
 from PIL import Image
 
 from texturenet import gatys, images, perceptual, reference
@@ -386,12 +386,8 @@ def test_a_disk_that_is_full_costs_no_picture(
 
 @pytest.mark.usefixtures("folder")
 def test_another_run_is_painting_it(stylize: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
-    words = "import fcntl, time; lock = open('.result.jsonl.lock', 'w'); fcntl.lockf(lock, fcntl.LOCK_EX)\n"
-    words += "print('held', flush=True); time.sleep(60)"
-    with subprocess.Popen([sys.executable, "-c", words], stdout=subprocess.PIPE) as other:
-        assert other.stdout is not None and other.stdout.readline() == b"held\n"
+    with held_elsewhere(Path(".result.jsonl.lock")):
         assert stylize.main([*GATYS, *LITE, "--iterations", "1", "photo.jpg", "-o", "result.png"]) == 2
-        other.kill()
     assert "result.png: another run is painting it" in capsys.readouterr().err
 
 

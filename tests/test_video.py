@@ -1,7 +1,5 @@
 """Clips of ten small frames, made here, through `video.stylize` with painters whose result is known."""
 
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -10,7 +8,7 @@ import av
 import numpy as np
 import pytest
 import torch
-from conftest import picture
+from conftest import held_elsewhere, picture
 from test_doors import door
 from test_stylizer import save_style
 from torch import Tensor
@@ -340,13 +338,9 @@ def test_a_killed_run_goes_on(clip: Path, halted: Path) -> None:
 
 def test_a_clip_that_another_run_is_painting(clip: Path, halted: Path) -> None:
     lock = halted.with_name(f".{halted.name}.lock")
-    words = f"import fcntl, time; lock = open({str(lock)!r}, 'w'); fcntl.lockf(lock, fcntl.LOCK_EX)\n"
-    words += "print('held', flush=True); time.sleep(60)"
-    with subprocess.Popen([sys.executable, "-c", words], stdout=subprocess.PIPE) as other:
-        assert other.stdout is not None and other.stdout.readline() == b"held\n"
-        with pytest.raises(ValueError, match=r"out.mp4: another run is painting it; wait for that one"):
-            video.stylize(negative, clip, halted, **STYLIZE)  # type: ignore[arg-type]
-        other.kill()
+    taken = r"out.mp4: another run is painting it; wait for that one"
+    with held_elsewhere(lock), pytest.raises(ValueError, match=taken):
+        video.stylize(negative, clip, halted, **STYLIZE)  # type: ignore[arg-type]
     assert (halted.parent / f".{halted.name}.parts" / "000001.nut").exists()
 
 

@@ -16,7 +16,7 @@ from torch import nn
 
 Module = TypeVar("Module", bound=nn.Module)
 DEVICES = ("auto", "cpu", "cuda", "mps")
-PRECISIONS = {"auto": None, "fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+_TYPES = {"auto": None, "fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def resolve_device(wanted: str) -> torch.device:
@@ -81,9 +81,9 @@ def resolve_precision(wanted: str, device: torch.device, painting: bool = False)
     """
     if painting and device.type == "mps":  # its autocast is not tried
         return torch.float32
-    if wanted not in PRECISIONS:
-        raise ValueError(f"unknown precision {wanted!r}; choose from {', '.join(PRECISIONS)}")
-    if (asked := PRECISIONS[wanted]) is not None:
+    if wanted not in _TYPES:
+        raise ValueError(f"unknown precision {wanted!r}; choose from {', '.join(_TYPES)}")
+    if (asked := _TYPES[wanted]) is not None:
         return asked
     if device.type == "cuda":
         ranges = not painting and torch.cuda.get_device_capability(device) >= (8, 0)
