@@ -65,19 +65,20 @@ class Stylizer:
         finish: Callable[[Tensor, Tensor], Tensor] | None = None,
     ) -> None:
         path = styles.find(style) if isinstance(style, str) else style
-        self.device, self.max_memory, self._finish = find_device(str(device)), max_memory, finish
+        self.max_memory, self._finish = max_memory, finish
         self._said: set[str] = set()
         self._noise: tuple[object, list[Tensor]] = (None, [])  # the last, and what it is of
         self.generator: Network
         self.recipe: dict[str, object]
         if path.suffix == ".onnx":
             network = OnnxStyle(path)
-            if self.device.type != "cpu":
-                print(f"{path} runs on the CPU; its checkpoint would run on {self.device.type}", file=sys.stderr)
-                self.device = torch.device("cpu")
+            self.device = torch.device("cpu")
+            if (asked := torch.device(device).type) != "cpu":
+                print(f"{path} runs on the CPU; its checkpoint would run on {asked}", file=sys.stderr)
             self.name, self.recipe, self.trained_noise_factor = network.name, network.recipe, network.noise_factor
             self.generator, self._dtype = OnnxNetwork(network), torch.float32
         else:
+            self.device = find_device(str(device))
             fields = checkpoint.load(path)
             self.name, self.recipe = fields["name"], fields["recipe"]
             self.trained_noise_factor = float(fields["recipe"]["noise_factor"])
