@@ -64,8 +64,10 @@ def held_elsewhere(lock: Path) -> Iterator[None]:
     words += "print('held', flush=True); time.sleep(60)"
     with subprocess.Popen([sys.executable, "-c", words], stdout=subprocess.PIPE) as other:
         assert other.stdout is not None and other.stdout.readline() == b"held\n"
-        yield
-        other.kill()
+        try:
+            yield
+        finally:
+            other.kill()
 
 
 def picture(height: int, width: int, seed: int = 0, batch: int = 1) -> Tensor:

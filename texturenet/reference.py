@@ -170,6 +170,10 @@ def _is_ours(log: Path) -> bool:
         return False
 
 
+def _line(row: dict[str, Any]) -> bytes:
+    return f"{json.dumps(row)}\n".encode()
+
+
 class Trace:
     """What a run shows and leaves: a bar with an ETA, printed totals, PICTURE.jsonl, snapshots in PICTURE-steps/.
 
@@ -182,13 +186,11 @@ class Trace:
     def __init__(self, target: Path, header: dict[str, Any], recipe: GatysRecipe, quality: int) -> None:
         from tqdm import tqdm
 
-        self.target, self.recipe, self.quality = target, recipe, quality
-        self.path = target.with_suffix(".jsonl")
-        self.part = self.path.with_name(f"{self.path.name}.part")
+        self.target, self.header, self.recipe, self.quality = target, header, recipe, quality
+        self.part = target.with_suffix(".jsonl.part")
         self.file = self.part.open("wb", buffering=0)  # a run that is killed keeps its losses
-        self._lines: list[bytes] = []
-        self._whole = True  # whether the file has them all
         self.rows: list[dict[str, Any]] = []
+        self._whole = True  # whether the file has them all, and the header
         self._write(header)
         self.started = time.monotonic()
         self.bar = tqdm(total=recipe.iterations * recipe.pyramid, unit="it", dynamic_ncols=True)
@@ -229,9 +231,9 @@ class Trace:
                 self.bar.write(f"no snapshot: {error}", file=sys.stderr)
 
     def _write(self, row: dict[str, Any]) -> None:
-        self._lines.append(f"{json.dumps(row)}\n".encode())
+        line = _line(row)
         try:
-            self._whole &= self.file.write(self._lines[-1]) == len(self._lines[-1])
+            self._whole &= self.file.write(line) == len(line)
         except OSError:
             self._whole = False
 
@@ -242,7 +244,7 @@ class Trace:
             if self._whole:
                 self.part.replace(path)
             else:
-                files.write_whole(path, b"".join(self._lines))
+                files.write_whole(path, b"".join(map(_line, [self.header, *self.rows])))
                 self.part.unlink()
         except OSError as error:
             self.bar.write(f"no log of losses: {error}", file=sys.stderr)
